@@ -1,0 +1,128 @@
+"""From a function's signature to its arguments: the parser and the help of one ``genas`` verb.
+
+jsonargparse reads the types and docstrings, checks the values and builds the dataclasses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from genas.spelling import Spelling, UsageError, dashed, recipes
+
+
+def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments with which to call a function, as its command line and configuration files have them.
+
+    Args:
+        function: Typed and documented. Its parameters without a default are positional, its frozen dataclasses become
+            groups of options such as ``--training.epochs``.
+        prog: The words before the arguments, for help and messages.
+        argv: The words after them. Options win over ``--config``, a later option over an earlier one.
+
+    Returns:
+        Names to values, dataclasses built.
+
+    Raises:
+        UsageError: If an option is unknown, ambiguous or has no valid value, or if an argument is missing.
+    """
+    spelling = Spelling(dict(_types(get_type_hints(function))))
+    parser = _make_parser(function, prog, spelling)
+    try:
+        values = parser.parse_args(spelling.in_full(argv))
+        values.pop("config", None)
+        return dict(vars(parser.instantiate(values)))
+    except argparse.ArgumentError as error:
+        raise UsageError(_explained(str(error), spelling.types)) from error
+    except ValueError as error:  # a dataclass refuses its values
+        raise UsageError(str(error)) from error
+
+
+def _types(hints: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the full name and type of every argument, dataclasses taken apart."""
+    for name, hint in hints.items():
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            inner = get_type_hints(hint)
+            fields = {field.name: inner[field.name] for field in dataclasses.fields(hint)}
+            yield from _types(fields, f"{prefix}{name}.")
+        elif name != "return":
+            yield prefix + name, hint
+
+
+def _make_parser(function: Callable[..., object], prog: str, spelling: Spelling) -> ArgumentParser:
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p.name.upper() for p in parameters if p.default is p.empty and p.name in spelling.types]
+    parser = _Parser(
+        prog=prog,
+        usage=" ".join([prog, *positional, "[options]"]),
+        description=inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0],
+        formatter_class=_HelpFormatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    shipped = ", ".join(recipes()) or "none"
+    parser.add_argument(
+        "--config", action="config", metavar="FILE", help=f"YAML file of options, or a recipe: {shipped}."
+    )
+    parser.add_function_arguments(function, as_positional=True)
+    (parser.groups or {})[function.__name__].title = "arguments"
+    for action in parser._actions:
+        if not action.option_strings:
+            action.metavar = action.dest.upper()
+        elif action.dest == "print_config":
+            action.help = "Print all options as YAML, ready for --config, and exit."
+        elif action.dest in spelling.groups:  # jsonargparse's files for single groups: --config does it for all
+            action.help = argparse.SUPPRESS
+    return parser
+
+
+@final
+class _Parser(ArgumentParser):
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        # jsonargparse refuses values of final dataclasses as defaults, but takes mappings.
+        default = kwargs.get("default")
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            kwargs["default"] = dataclasses.asdict(default)
+        return super().add_argument(*args, **kwargs)
+
+
+@final
+class _HelpFormatter(DefaultHelpFormatter):
+    """Shows options with dashes, flags without values, types as people write them."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        shown = dashed(super()._format_action_invocation(action))
+        is_flag = str(action.metavar).startswith("{true,false") or action.dest == "print_config"
+        return shown.partition(" ")[0] if is_flag else shown
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return _plain(super()._expand_help(action)).replace("``", "")
+
+
+def _explained(message: str, types: Mapping[str, Any]) -> str:
+    """Return a message of jsonargparse in our words, where it is about the value of an option."""
+    about = re.search(r'Parser key "([\w.]+)"', message)
+    values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
+    if about and about[1] in types and values:
+        name = dashed(about[1])
+        return f"--{name} must be {_described(types[about[1]])}, but got {values[-1]!r}."
+    return _plain(message)
+
+
+def _described(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_described(part) for part in get_args(hint))
+    return _plain(inspect.formatannotation(hint)).replace("NoneType", "null")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)

@@ -1,0 +1,127 @@
+"""The command ``genas VERB``: finds the verb's function, reads its arguments, calls it, and reports errors briefly."""
+
+from __future__ import annotations
+
+import difflib
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, final
+
+from genas.errors import GenasError
+from genas.spelling import UsageError
+from genas.version import __version__
+
+USAGE, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+"""Exit codes besides 0."""
+
+
+@final
+class Verb(NamedTuple):
+    """Where the function of a verb is; its module is imported when the verb is used."""
+
+    module: str
+    function: str
+    summary: str
+
+
+VERBS = {
+    "inspect": Verb(
+        "genas.commands.inspect", "inspect", "Print notations, cost, keys and live edges of an architecture."
+    ),
+    "train-supernet": Verb(
+        "genas.commands.train_supernet", "train_supernet", "Train the weights that all subnets share."
+    ),
+    "evolve": Verb("genas.commands.evolve", "evolve", "Search a trained supernet for the best architecture."),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: The words of the command line without the program's name; by default the process's own.
+
+    Returns:
+        The exit code: 0, 1 for a request that failed, 2 for a wrong command line, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        print(_help(), file=sys.stderr)
+        return USAGE
+    if words[0] in ("-h", "--help", "--version"):
+        print(f"genas {__version__}" if words[0] == "--version" else _help())
+        return 0
+    verb = words[0].replace("_", "-")
+    if verb not in VERBS:
+        return _report("genas", _unknown(words[0]), USAGE)
+    prog = f"genas {verb}"
+    try:
+        return _run(VERBS[verb], prog, words[1:])
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again to continue", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more, as with `| head`. What is left in the buffer goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if not _is_on_purpose(error) or os.environ.get("GENAS_TRACEBACK"):
+            raise
+        return _report(prog, _message(error), FAILED)
+
+
+def _run(verb: Verb, prog: str, words: Sequence[str]) -> int:
+    from genas.arguments import read_arguments  # jsonargparse is not needed for `genas --help`
+
+    function: Callable[..., Any] = getattr(import_module(verb.module), verb.function)
+    try:
+        arguments = read_arguments(function, prog, words)
+    except SystemExit:  # --help and --print-config have printed what they were asked for
+        return 0
+    except UsageError as error:
+        return _report(prog, f"{error}\nSee {prog} --help.", USAGE)
+    function(**arguments)
+    sys.stdout.flush()
+    return 0
+
+
+def _is_on_purpose(error: Exception) -> bool:
+    """Return whether the error is a message to the user: from a ``raise`` statement of genas, or about a file.
+
+    A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and shall show their tracebacks.
+    """
+    if isinstance(error, (GenasError, OSError)):
+        return True
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    ours = str(frame.f_globals.get("__name__")).partition(".")[0] == "genas"
+    return ours and source.startswith("raise ") and isinstance(error, (ValueError, KeyError, TypeError, ImportError))
+
+
+def _message(error: Exception) -> str:
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _report(prog: str, message: str, code: int) -> int:
+    print(f"{prog}: error: {message}", file=sys.stderr)
+    return code
+
+
+def _unknown(word: str) -> str:
+    near = difflib.get_close_matches(word.replace("_", "-"), VERBS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"there is no verb {word!r}.{hint} Verbs: {', '.join(VERBS)}.\nSee genas --help."
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {name:<16}{verb.summary}" for name, verb in VERBS.items())
+    return (
+        "usage: genas VERB [arguments]\n\nNeural architecture search that prefers flat minima.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "genas VERB --help lists the arguments of a verb, genas --version the version.\n"
+        "With GENAS_TRACEBACK=1 in the environment, errors show where they came from."
+    )

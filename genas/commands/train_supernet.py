@@ -1,0 +1,101 @@
+"""``genas train-supernet``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genas.commands.reporting import say
+from genas.data import DataOptions
+from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.files import write_json
+from genas.metrics import Accuracy, Context, ScoringSettings
+from genas.runs import Run
+from genas.seeding import generator
+from genas.supernet import SupernetTrainer, TrainingSettings, fit
+from genas.supernet.project import COMMAND, NetworkOptions, SupernetConfig, load_supernet
+
+
+def train_supernet(
+    run: Path,
+    space: str = "nasbench201",
+    data: str = "cluttered-digits",
+    data_options: DataOptions = DataOptions(),  # noqa: B008 (frozen)
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 (frozen)
+    training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    checkpoint_seconds: float = 60.0,
+    probe: int = 20,
+    progress: bool = True,
+) -> None:
+    """Train a weight-sharing supernet by uniform single-path sampling.
+
+    The same command continues a run that was interrupted. At the end the accuracy of some random subnets tells whether the supernet
+    has learnt anything.
+
+    Args:
+        run: Folder of the run; made if it does not exist.
+        space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
+        data: Data set: cluttered-digits, digits, cifar10, cifar100, svhn, fashion-mnist, imagenet16-120, npz:PATH, folder:PATH.
+        data_options: Options of the data set.
+        network: Size of the supernet.
+        training: How it is trained.
+        seed: Root seed of everything random.
+        device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
+        precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
+        threads: CPU threads; by default all available cores.
+        checkpoint_seconds: Least time between two checkpoints.
+        probe: Number of random subnets whose validation accuracy is measured at the end; 0 for none.
+        progress: Whether to show a progress bar.
+    """
+    config = SupernetConfig(space, data, data_options, network, training, seed, device, precision)
+    where = resolve_device(device)
+    compute = resolve_precision(precision, where)
+    keep_freed_memory()
+    torch.set_num_threads(threads or available_cores())
+    images = config.load_data()
+    facts = {**device_facts(where, compute), "threads": torch.get_num_threads(), "seed": seed}
+    facts |= {"data_fingerprint": images.fingerprint, "data_split": images.split_source}
+    with Run.create(run, {"command": COMMAND, **vars(config)}, facts) as folder:
+        supernet = config.initial_network(images).to(where)
+        trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
+        fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
+        if not folder.result.exists():
+            write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": probe_subnets(run, probe, seed)})
+        say(f"supernet: {folder.weights}")
+
+
+def probe_subnets(run: Path, count: int, seed: int) -> dict[str, float | int] | None:
+    """Validation accuracy of random subnets of a finished supernet run.
+
+    Args:
+        run: Folder of the run.
+        count: How many subnets.
+        seed: Root seed.
+
+    Returns:
+        Mean, minimum and maximum accuracy and the chance level, in [0, 1]; ``None`` for a count of 0.
+    """
+    if count == 0:
+        return None
+    trained = load_supernet(run)
+    rng = generator(seed, "probe")
+    architectures = [trained.network.space.sample(rng) for _ in range(count)]
+    accuracies = Accuracy().score(Context(trained, ScoringSettings(seed=seed)), architectures)
+    chance = 1 / trained.data.num_classes
+    say(
+        f"validation accuracy of {count} random subnets: {np.mean(accuracies):.1%} on average, "
+        f"from {np.min(accuracies):.1%} to {np.max(accuracies):.1%} (chance {chance:.1%})"
+    )
+    return {
+        "count": count,
+        "mean_accuracy": float(np.mean(accuracies)),
+        "min_accuracy": float(np.min(accuracies)),
+        "max_accuracy": float(np.max(accuracies)),
+        "chance": chance,
+    }

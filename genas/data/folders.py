@@ -1,0 +1,168 @@
+"""``folder:PATH``: one sub-folder of image files per class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from genas.data.resizing import resized
+from genas.data.source import Images, Pool, Positions, Request, Source
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+"""Files that count as images."""
+
+MEMORY_LIMIT = 8 * 2**30
+"""Bytes that the decoded images of one split may take."""
+
+ROLES = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+"""Names of the sub-folders of each role."""
+
+GREY_MODES = frozenset({"1", "L", "LA"})
+"""Pillow's modes of images without colour."""
+
+COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
+"""Pillow's modes of images with colour. The others hold more than eight bits, and their range is not known."""
+
+T = TypeVar("T")
+
+
+def load_folder(request: Request) -> Source:
+    """Read ``PATH/CLASS/*.png`` or ``PATH/train/CLASS/*``.
+
+    Beside ``PATH/train`` there may be ``PATH/valid`` (or ``val``) and ``PATH/test`` with the same classes. Classes are
+    the folder names in alphabetical order. All images become one size: their own if they agree, else ``image_size``.
+    They are grey if all of them are, else RGB. Only the headers are read here; pixels are decoded when a split has been
+    made.
+
+    Args:
+        request: Its argument is the path.
+
+    Returns:
+        The pools.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no classes, two roles differ in classes, an image is damaged, or the images differ in
+            size and no ``image_size`` is given.
+    """
+    path = request.path()
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {path}; folder:PATH needs one sub-folder of images per class")
+    roots = {role: _role_folder(path, names) for role, names in ROLES.items()}
+    if roots["train"] is None:
+        if present := [str(root) for root in roots.values() if root is not None]:
+            raise ValueError(f"{path} has {present[0]} but no training images; put them into {path / 'train'}")
+        roots["train"] = path
+    listings = {role: _list(root) for role, root in roots.items() if root is not None}
+    classes = listings["train"].classes
+    for listing in listings.values():
+        if listing.classes != classes:
+            only = sorted(set(listing.classes) ^ set(classes))
+            raise ValueError(
+                f"{listing.root} and {listings['train'].root} must hold the same classes, but {only[0]!r} is in one "
+                "of them only; add or remove it"
+            )
+    grey, size = _inspect([file for listing in listings.values() for file in listing.files], request.image_size)
+    pools = {role: _pool(listing, size, grey) for role, listing in listings.items()}
+    return Source(classes, pools["train"], pools.get("valid"), pools.get("test"))
+
+
+@final
+@dataclass(frozen=True)
+class _Listing:
+    """The image files below one folder, class after class."""
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+
+def _role_folder(path: Path, names: Sequence[str]) -> Path | None:
+    found = [path / name for name in names if (path / name).is_dir()]
+    if len(found) > 1:
+        raise ValueError(f"{found[0]} and {found[1]} mean the same; merge them")
+    return found[0] if found else None
+
+
+def _list(root: Path) -> _Listing:
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    if not folders:
+        raise ValueError(
+            f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders"
+        )
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        members = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not members:
+            raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
+        files += members
+        labels += [label] * len(members)
+    return _Listing(root, tuple(folder.name for folder in folders), tuple(files), tuple(labels))
+
+
+def _inspect(files: Sequence[Path], image_size: int | None) -> tuple[bool, int]:
+    """Whether all images are grey, and the size they shall have in pixels; from the headers alone."""
+    first, *_ = files
+    grey, expected = True, _opened(first, lambda image: image.size)
+    for file in files:
+        mode, (width, height) = _opened(file, lambda image: (image.mode, image.size))
+        if mode not in GREY_MODES | COLOUR_MODES:
+            raise ValueError(
+                f"{file}: images must have 8 bits per channel, but this one is of Pillow's mode {mode!r}; save it as "
+                "8-bit grey or RGB"
+            )
+        grey = grey and mode in GREY_MODES
+        if image_size is None and (width, height) != expected:
+            raise ValueError(
+                f"images must be of one size, but {first} has {expected[0]}x{expected[1]} pixels and {file} has "
+                f"{width}x{height}; give image_size to scale and crop them"
+            )
+    if image_size is None and expected[0] != expected[1]:
+        raise ValueError(
+            f"{first}: images must be square, but are {expected[0]}x{expected[1]} pixels; give image_size to scale "
+            "and crop them"
+        )
+    return grey, image_size or expected[0]
+
+
+def _opened(file: Path, look: Callable[[Image.Image], T]) -> T:
+    """What ``look`` sees in an image file, with errors that name the file."""
+    try:
+        with Image.open(file) as image:
+            return look(image)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        # Pillow reports damage of some formats as SyntaxError.
+        raise ValueError(f"{file} can not be decoded ({error}); replace or remove it") from error
+
+
+def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
+    channels = 1 if grey else 3
+
+    def read(positions: Positions) -> Images:
+        needed = len(positions) * size * size * channels
+        if needed > MEMORY_LIMIT:
+            raise ValueError(
+                f"{listing.root}: {len(positions)} images of {size}x{size} pixels need {needed / 2**30:.1f} GiB of "
+                "memory, "
+                f"more than {MEMORY_LIMIT / 2**30:.1f}; give a smaller image_size, or max_train, max_valid and max_test"
+            )
+        images = np.empty((len(positions), size, size, channels), dtype=np.uint8)
+        for target, position in zip(images, positions, strict=True):
+            target[...] = _opened(listing.files[position], lambda image: _decoded(image, size, grey))
+        return images
+
+    return Pool(str(listing.root), np.array(listing.labels, dtype=np.int64), read)
+
+
+def _decoded(image: Image.Image, size: int, grey: bool) -> Images:
+    # Cameras store a turned picture as it was taken and write the turn beside it.
+    upright = ImageOps.exif_transpose(image)
+    plain = resized(upright.convert("L" if grey else "RGB"), size)
+    return np.asarray(plain).reshape(size, size, -1)

@@ -1,0 +1,177 @@
+"""``load_data``: a name to tensors. Loaders know files, this module knows splits, subsets and normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from genas.data.arrays import load_npz
+from genas.data.cluttered import load_cluttered_digits
+from genas.data.digits import load_digit_images
+from genas.data.folders import load_folder
+from genas.data.imagenet16 import load_imagenet16
+from genas.data.images import ImageData, Split
+from genas.data.partition import Partition, Share, partition
+from genas.data.resizing import resized_array
+from genas.data.source import Images, Request, Source
+from genas.data.splits import stratified_subset
+from genas.data.torchvision_sets import load_cifar10, load_cifar100, load_fashion_mnist, load_svhn
+from genas.registry import Registry
+from genas.seeding import generator
+
+Loader = Callable[[Request], Source]
+"""A data set: a function from a request to labelled pools of images. Other packages offer theirs as entry points."""
+
+LOADERS: Registry[Loader] = Registry("data set", "genas.data")
+for _name, _loader in {
+    "digits": load_digit_images,
+    "cluttered-digits": load_cluttered_digits,
+    "npz": load_npz,
+    "folder": load_folder,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "svhn": load_svhn,
+    "fashion-mnist": load_fashion_mnist,
+    "imagenet16-120": load_imagenet16,
+}.items():
+    LOADERS.add(_name, _loader)
+
+
+def load_data(
+    name: str,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    split: str = "auto",
+    valid_fraction: float | None = None,
+    seed: int = 0,
+    max_train: int | None = None,
+    max_valid: int | None = None,
+    max_test: int | None = None,
+) -> ImageData:
+    """Load a data set by name.
+
+    Args:
+        name: ``digits``, ``cluttered-digits`` (embedded); ``npz:PATH``, ``folder:PATH`` (yours); ``cifar10``,
+            ``cifar100``, ``svhn``, ``fashion-mnist``, ``imagenet16-120`` (in ``data_root``); or a name that another
+            package offers.
+        data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
+        download: Fetch missing files, where torchvision knows how.
+        image_size: Height and width in pixels to scale (shorter side) and crop (centre) to; by default as stored.
+        split: Who validates. ``auto``: validation images of the files, else the published split of ``cifar10``, else
+            ``stratified``; ``nasbench201``: the published CIFAR-10 split; ``stratified``: a share of the training
+            images, drawn by ``seed`` with the classes in proportion; ``file:PATH``: lists of positions, see
+            :func:`genas.data.splits.read_split_file`.
+        valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
+        seed: Seed of the stratified split and of the subsets.
+        max_train: Use at most so many training images, drawn by ``seed`` with the classes in proportion.
+        max_valid: The same for validation.
+        max_test: The same for test.
+
+    Returns:
+        The data on the CPU.
+
+    Raises:
+        KeyError: If the name is unknown; the message has the nearest and all known ones.
+        FileNotFoundError: If a file is missing.
+        TypeError: If an array has the wrong dtype.
+        ValueError: If an option does not fit the data, or the files are damaged or mislabelled. Messages name the file
+            and the cure.
+
+    Example:
+        >>> data = load_data("digits", max_train=100)
+        >>> data.num_classes, data.image_size, data.image_channels, len(data.train)
+        (10, 8, 1, 100)
+    """
+    for option, value in {
+        "image_size": image_size,
+        "max_train": max_train,
+        "max_valid": max_valid,
+        "max_test": max_test,
+    }.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit")
+    kind, _, argument = name.partition(":")
+    source = LOADERS[kind](Request(name, argument, data_root, download, image_size))
+    if max_train is not None and max_train < len(source.class_names):
+        raise ValueError(
+            f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}"
+        )
+    parts = partition(source, split, valid_fraction, seed)
+    limits = {"train": max_train, "valid": max_valid, "test": max_test}
+    splits = {
+        role: _read(_limited(share, limits[role], seed, role), image_size) for role, share in parts.shares.items()
+    }
+    return _image_data(name, source, parts, splits)
+
+
+def _limited(share: Share, limit: int | None, seed: int, role: str) -> Share:
+    if limit is None:
+        return share
+    chosen = stratified_subset(share.labels, limit, generator(seed, "data", "subset", role))
+    return Share(share.pool, share.positions[chosen])
+
+
+def _read(share: Share, image_size: int | None) -> Split:
+    images = share.pool.read(share.positions)
+    if image_size is not None:
+        images = resized_array(images, image_size)
+    elif images.shape[1] != images.shape[2]:
+        raise ValueError(
+            f"{share.pool.origin}: images must be square, but are {images.shape[1]}x{images.shape[2]} pixels; give "
+            "image_size to scale and crop them"
+        )
+    return Split.from_arrays(images, share.labels)
+
+
+def _image_data(name: str, source: Source, parts: Partition, splits: dict[str, Split]) -> ImageData:
+    train = splits["train"]
+    if source.mean is None or source.std is None:
+        mean, std = channel_statistics(train.images.permute(0, 2, 3, 1).numpy())
+    else:
+        mean, std = source.mean, source.std
+    return ImageData(
+        name=name,
+        class_names=source.class_names,
+        mean=mean,
+        std=std,
+        train=train,
+        valid=splits["valid"],
+        test=splits.get("test"),
+        flip=source.flip,
+        crop_padding=train.images.shape[2] // 8,
+        split_source=parts.origin,
+    )
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of ``x / 255`` over all pixels of each channel.
+
+    Computed from the counts of the 256 values, so exact up to the last rounding and independent of the order of
+    summation.
+
+    Args:
+        images: Shape ``(n, height, width, channels)``.
+
+    Returns:
+        Mean and standard deviation per channel.
+
+    Raises:
+        ValueError: If a channel has one value only, which can not be normalised.
+    """
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[3]):
+        counts = np.bincount(images[..., channel].reshape(-1), minlength=256)
+        mean = float(counts @ values / counts.sum())
+        means.append(mean)
+        stds.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+        if np.count_nonzero(counts) == 1:
+            raise ValueError(
+                f"all training images have the value {counts.argmax()} everywhere in channel {channel}; they show "
+                "nothing to learn"
+            )
+    return tuple(means), tuple(stds)

@@ -1,0 +1,39 @@
+"""The options of a data set as one value, for run settings and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from genas.data.images import ImageData
+from genas.data.load import load_data
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What :func:`load_data` takes besides the name.
+
+    Args:
+        data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
+        download: Fetch missing files, where torchvision knows how.
+        image_size: Height and width in pixels to scale and crop to; by default as stored.
+        split: Who validates: ``auto``, ``nasbench201`` (the published CIFAR-10 split), ``stratified``, or
+            ``file:PATH``.
+        valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
+        max_train: Use at most so many training images, with the classes in proportion.
+        max_valid: The same for validation.
+        max_test: The same for test.
+    """
+
+    data_root: Path | None = None
+    download: bool = False
+    image_size: int | None = None
+    split: str = "auto"
+    valid_fraction: float | None = None
+    max_train: int | None = None
+    max_valid: int | None = None
+    max_test: int | None = None
+
+    def load(self, name: str, *, seed: int) -> ImageData:
+        """Load the data set ``name`` with these options."""
+        return load_data(name, seed=seed, **asdict(self))

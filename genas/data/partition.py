@@ -1,0 +1,128 @@
+"""The choice among the splits: which images of a source train, validate and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from genas.data.source import Labels, Pool, Positions, Source
+from genas.data.splits import NASBENCH201_IMAGES, nasbench201_split, read_split_file, stratified_split
+from genas.seeding import generator
+
+SPLITS = ("auto", "nasbench201", "stratified", "file:PATH")
+"""What may be asked for."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Share:
+    """Some images of a pool.
+
+    Args:
+        pool: Where they are.
+        positions: Which of them, increasing.
+    """
+
+    pool: Pool
+    positions: Positions
+
+    @property
+    def labels(self) -> Labels:
+        """Their class indices."""
+        labels: Labels = self.pool.labels[self.positions]
+        return labels
+
+    @classmethod
+    def whole(cls, pool: Pool) -> Share:
+        """All images of a pool."""
+        return cls(pool, np.arange(len(pool.labels)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Which images have which role.
+
+    Args:
+        shares: By role: ``train``, ``valid`` and, where there are test images, ``test``.
+        origin: Where the validation images come from, in words.
+    """
+
+    shares: dict[str, Share]
+    origin: str
+
+
+def partition(source: Source, split: str, valid_fraction: float | None, seed: int) -> Partition:
+    """Divide the images of a source; test images are never used for validation.
+
+    Args:
+        source: The pools.
+        split: One of :data:`SPLITS`.
+        valid_fraction: For stratified splits; ``None`` means one half.
+        seed: Of stratified splits.
+
+    Returns:
+        The roles.
+
+    Raises:
+        ValueError: If the split is unknown, does not fit the source, or ``valid_fraction`` would do nothing.
+    """
+    kind, _, path = split.partition(":")
+    if kind not in {"auto", "nasbench201", "stratified", "file"} or (kind == "file") != bool(path):
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but got {split!r}")
+    if kind == "auto" and source.nasbench201:
+        kind = "nasbench201"
+    if source.valid is not None and kind != "auto":
+        raise ValueError(
+            f"{source.valid.origin}: the files hold their own validation images, so split must be 'auto', but got "
+            f"{split!r}; "
+            "remove those images or the option"
+        )
+    if kind != "stratified" and valid_fraction is not None and (kind != "auto" or source.valid or source.evaluation):
+        raise ValueError(
+            f"valid_fraction={valid_fraction} does nothing here, where the validation images are given; leave it out "
+            "or choose split='stratified'"
+        )
+    if source.valid is not None:
+        return _with_test(
+            Share.whole(source.train), Share.whole(source.valid), source.test, "official validation images"
+        )
+    if source.evaluation is not None and kind != "stratified":
+        return _halved(source.train, source.evaluation, path, seed)
+    fraction = 0.5 if valid_fraction is None else valid_fraction
+    train, valid, origin = _divided(source.train, kind, path, fraction, seed)
+    return _with_test(Share(source.train, train), Share(source.train, valid), source.test or source.evaluation, origin)
+
+
+def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
+    if kind == "file":
+        return *read_split_file(Path(path), ("train", "valid"), len(pool.labels)), f"split file {Path(path).name}"
+    if kind == "nasbench201":
+        if len(pool.labels) != NASBENCH201_IMAGES:
+            raise ValueError(
+                f"{pool.origin}: the nasbench201 split divides the {NASBENCH201_IMAGES} training images of CIFAR-10 "
+                "in the official order, "
+                f"but there are {len(pool.labels)}; choose split='stratified'"
+            )
+        return *nasbench201_split(), "official NAS-Bench-201 split (seed 1021)"
+    parts = stratified_split(pool.labels, fraction, generator(seed, "data", "split"))
+    return *parts, f"stratified, seed {seed}, valid_fraction {fraction:g}"
+
+
+def _halved(train: Pool, evaluation: Pool, path: str, seed: int) -> Partition:
+    if path:
+        valid, test = read_split_file(Path(path), ("xvalid", "xtest"), len(evaluation.labels))
+        origin = f"official evaluation images, halved by split file {Path(path).name}"
+    else:
+        valid, test = stratified_split(evaluation.labels, 0.5, generator(seed, "data", "split"))
+        origin = f"official evaluation images, halved: stratified, seed {seed}"
+    return Partition(
+        {"train": Share.whole(train), "valid": Share(evaluation, valid), "test": Share(evaluation, test)}, origin
+    )
+
+
+def _with_test(train: Share, valid: Share, test: Pool | None, origin: str) -> Partition:
+    return Partition({"train": train, "valid": valid} | ({} if test is None else {"test": Share.whole(test)}), origin)

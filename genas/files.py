@@ -1,0 +1,85 @@
+"""Files that are the old one or the new one, whole: written under a temporary name, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+_MARK = ".unfinished"
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file in the same folder, then put it in the place of ``path``.
+
+    Args:
+        path: The file. Its folder must exist.
+        write: Gets the temporary path, which has the suffix of ``path`` (some writers choose the format by it).
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{_MARK}{path.suffix}")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the new name reaches the disk with its folder; Windows cannot open folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text with :func:`atomic_write`.
+
+    Args:
+        path: The file.
+        text: Its new content.
+    """
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON with :func:`atomic_write`.
+
+    Args:
+        path: The file.
+        value: Plain values. NaN and infinity are no JSON and refused: give ``None`` in their place.
+    """
+    write_text(path, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """JSON text.
+
+    Args:
+        value: Plain values.
+        indent: As in ``json.dumps``.
+
+    Returns:
+        The text, not escaped to ASCII.
+
+    Raises:
+        ValueError: If a number is NaN or infinite.
+    """
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"JSON has no NaN and no infinity; give None in their place ({error}).") from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed process left under temporary names, in sub-folders too.
+
+    Call it only while nobody else writes there.
+
+    Args:
+        folder: Where to look.
+    """
+    for path in folder.rglob(f".*{_MARK}*"):
+        path.unlink()

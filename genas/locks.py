@@ -1,0 +1,70 @@
+"""A lock that the system releases when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self, final
+
+from genas.errors import RunError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+@final
+class FileLock:
+    """Exclusive hold of a lock file, from construction to :meth:`release`.
+
+    The file stays: to delete it could give two processes a lock on two files of the same name.
+
+    Args:
+        path: The lock file, made when missing. It tells others the holder's process id.
+
+    Raises:
+        RunError: If another holder has it; names its process id.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(self._descriptor)
+        except (BlockingIOError, PermissionError) as error:  # the second is Windows' word for the first
+            holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
+            self.release()
+            raise RunError(
+                f"{path.parent} is in use by process {holder}; wait for it to end, or choose another folder."
+            ) from error
+        os.truncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        # Others cannot read locked bytes on Windows: lock one behind the text.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

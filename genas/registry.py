@@ -1,0 +1,81 @@
+"""Names of things that others may add to: spaces, metrics, data sets, searchers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, final
+
+T = TypeVar("T")
+
+
+@final
+class Registry(Mapping[str, T]):
+    """A dict that refuses to be overwritten, suggests near names, and knows the entry points of other packages.
+
+    Entry points are looked at only when a name is not built in, and loaded only when they are asked for.
+
+    Args:
+        kind: What one entry is called in messages.
+        group: The entry-point group in which other packages offer theirs.
+
+    Example:
+        >>> shapes: Registry[int] = Registry("shape", "example.shapes")
+        >>> shapes.add("square", 4)
+        4
+        >>> shapes["sqare"]
+        Traceback (most recent call last):
+        KeyError: "There is no shape named 'sqare'. Did you mean 'square'? Known: square."
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self._kind = kind
+        self._group = group
+        self._items: dict[str, T] = {}
+
+    def add(self, name: str, item: T) -> T:
+        """Return ``item`` after entering it under ``name``.
+
+        Raises:
+            ValueError: If the name is taken.
+        """
+        if name in self._items:
+            raise ValueError(
+                f"The {self._kind} name {name!r} is already taken by {self._items[name]!r}; choose another."
+            )
+        self._items[name] = item
+        return item
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            offers = entry_points(group=self._group, name=name)
+            if not offers:
+                raise KeyError(self._unknown(name))
+            self._items[name] = self._load(name, list(offers))
+        return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items or name in entry_points(group=self._group).names
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._items
+        yield from sorted(entry_points(group=self._group).names - self._items.keys())
+
+    def __len__(self) -> int:
+        return len(self._items.keys() | entry_points(group=self._group).names)
+
+    def _load(self, name: str, offers: list[EntryPoint]) -> Any:
+        if len({offer.value for offer in offers}) > 1:
+            places = ", ".join(sorted(offer.value for offer in offers))
+            raise ValueError(
+                f"Each {self._kind} must have its own name, but several packages offer {name!r}: {places}. "
+                "Uninstall all but one."
+            )
+        return offers[0].load()
+
+    def _unknown(self, name: str) -> str:
+        known = sorted(self)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"There is no {self._kind} named {name!r}.{hint} Known: {', '.join(known)}."

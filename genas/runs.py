@@ -1,0 +1,288 @@
+"""Run folders: the settings, surroundings, log and results of one piece of work, which a killed process leaves whole.
+
+::
+
+    NAME/ config.yaml  environment.json  log.jsonl  initial.safetensors  weights.safetensors  state.pt
+          scores.sqlite  result.json  report.html  figures/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import yaml
+
+from genas.environment import environment
+from genas.errors import RunError
+from genas.files import atomic_write, remove_unfinished, to_json, write_json, write_text
+from genas.locks import FileLock
+
+__all__ = ["Run", "atomic_write", "write_json", "write_text"]
+
+_CONFIG, _LOCK = "config.yaml", ".lock"
+
+
+@final
+class Run:
+    """A run folder: made by :meth:`create`, which holds its lock until :meth:`close`, or read by :meth:`open`.
+
+    Attributes:
+        path: The folder.
+        config: The settings as plain values, read back from ``config.yaml``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, Run.create(Path(folder, "first"), {"seed": 0}) as run:
+        ...     run.log({"epoch": 1, "loss": 0.7})
+        ...     [record["epoch"] for record in run.read_log()]
+        [1]
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], lock: FileLock | None) -> None:
+        self.path = path
+        self.config = config
+        self._lock = lock
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], config: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a run folder, or continue the run in it if its settings are the same.
+
+        What a killed process left half-written is removed. A :class:`~genas.errors.RunError` says when the folder is
+        something else, when the run in it has other settings (it names them all), or when another process holds it.
+
+        Args:
+            path: The folder, new or empty or a run's.
+            config: All that the results depend on: plain values, dataclasses, paths, mappings and sequences of these.
+            facts: What else ``environment.json`` shall record, such as the device and the seed. Plain values.
+
+        Returns:
+            The run, locked.
+        """
+        folder, wanted = Path(path), _as_read_back(config)
+        _check_place(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
+        try:
+            remove_unfinished(folder)
+            if (folder / _CONFIG).exists():
+                _check_same(folder, _read_config(folder), wanted)
+            else:
+                write_text(folder / _CONFIG, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+            run = cls(folder, wanted, lock)
+            run._record_environment(facts or {})
+            run._drop_half_line()
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a run folder, even while another process works in it.
+
+        Args:
+            path: The folder.
+
+        Returns:
+            The run, read-only.
+
+        Raises:
+            RunError: If the folder is not a run's.
+        """
+        folder = Path(path)
+        if not (folder / _CONFIG).is_file():
+            raise RunError(
+                f"A run folder has a {_CONFIG}, but {folder} has none; give the folder that a genas command wrote to."
+            )
+        return cls(folder, _read_config(folder), None)
+
+    @property
+    def initial(self) -> Path:
+        """The network's weights before training."""
+        return self.path / "initial.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The trained network's weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """The training state to resume from."""
+        return self.path / "state.pt"
+
+    @property
+    def scores(self) -> Path:
+        """The score store."""
+        return self.path / "scores.sqlite"
+
+    @property
+    def result(self) -> Path:
+        """What came out."""
+        return self.path / "result.json"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "figures"
+
+    @property
+    def log_path(self) -> Path:
+        """What :meth:`log` writes."""
+        return self.path / "log.jsonl"
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append a line to the log, with the time (UTC) added.
+
+        Args:
+            record: Plain values; ``None`` in the place of NaN and infinity, which are refused.
+        """
+        self._check_writable()
+        line = to_json({**record, "time": _now()}) + "\n"
+        with self.log_path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line)
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the records of the log, oldest first; a last line that is not finished is left out."""
+        return [record for _, record in self._lines()]
+
+    def keep_log(self, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Drop records from the log: those that a resumed training will write again.
+
+        Args:
+            keep: Whether a record stays.
+        """
+        self._check_writable()
+        if self.log_path.exists():
+            write_text(self.log_path, "".join(line + "\n" for line, record in self._lines() if keep(record)))
+
+    def close(self) -> None:
+        """Release the lock. The run is read-only from then on."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not self.log_path.exists():
+            return
+        text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.split("\n")[:-1], start=1):  # the last part is empty, or half a line
+            try:
+                yield line, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise RunError(f"{self.log_path}: line {number} is damaged ({error.msg}); delete this line.") from error
+
+    def _drop_half_line(self) -> None:
+        if self.log_path.exists():
+            content = self.log_path.read_bytes()
+            os.truncate(self.log_path, content.rfind(b"\n") + 1)
+
+    def _record_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write ``environment.json``; a continued run adds its own surroundings under ``resumed``."""
+        path = self.path / "environment.json"
+        session = {"started": _now(), **environment(), **facts}
+        if not path.exists():
+            write_json(path, {**session, "resumed": []})
+            return
+        try:
+            first = json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, {**first, "resumed": [*first["resumed"], session]})
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error!r}. Delete it; a new one will be written.") from error
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise RunError(f"{self.path} is open for reading only; Run.create opens it for writing.")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _check_place(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"A run needs a folder, but {folder} is a file; choose another name.")
+    foreign = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.exists() else []
+    if foreign and _CONFIG not in foreign:
+        raise RunError(
+            f"A new run needs an empty folder, but {folder} has {min(foreign)!r} in it; choose another folder."
+        )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start anew elsewhere.") from error
+    if not isinstance(config, dict):
+        raise RunError(f"{folder / _CONFIG} must be a mapping, but is {config!r}. Restore it, or start anew elsewhere.")
+    return config
+
+
+def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    differences = [
+        f"  {name}: {before.get(name, '(not set)')} in the folder, {after.get(name, '(not set)')} now"
+        for name in dict.fromkeys([*before, *after])
+        if name not in before or name not in after or before[name] != after[name]
+    ]
+    if differences:
+        lines = "\n".join(differences)
+        cure = "Choose another folder, or the same settings to continue this run."
+        raise RunError(f"{folder} holds a run with other settings:\n{lines}\n{cure}")
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _as_read_back(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings as ``config.yaml`` will give them back: tuples are lists, dataclasses are mappings."""
+    plain = {name: _plain(value, name) for name, value in config.items()}
+    read_back: dict[str, Any] = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
+    return read_back
+
+
+def _plain(value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(entry, f"{name}.{key}") for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry, name) for entry in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # NumPy's float64 is a float that YAML refuses
+    if value is None:
+        return None
+    raise TypeError(
+        f"A setting must be a plain value, but {name} is a {type(value).__name__}; give its name or number."
+    )

@@ -1,0 +1,162 @@
+"""The score store: every measurement of a run in one SQLite file, so that a restarted search repeats none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self, final
+
+import numpy as np
+
+from genas.errors import RunError
+from genas.spaces.base import Architecture
+
+_VERSION = 1
+
+
+@final
+class ScoreStore:
+    """Measurements of architectures, kept under a key that says what was measured and on what.
+
+    A measurement is an array of raw numbers (say, the loss at every noise level), so that weights and other cheap
+    choices can be varied later without running a network. Written by one process, every ``put`` in one transaction:
+    after a kill the file holds all finished ones. A closed store is a single file (SQLite's rollback journal, no
+    write-ahead log).
+
+    Args:
+        path: The file, made when missing; ``":memory:"`` for a store that is forgotten.
+
+    Raises:
+        RunError: If the file is damaged, no score store, or of another version.
+
+    Example:
+        >>> with ScoreStore(":memory:") as store:
+        ...     store.put("losses", {(0, 1): np.array([0.5, np.nan])})
+        ...     store.get("losses", [(0, 1), (1, 1)])
+        {(0, 1): array([0.5, nan])}
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        with self._named_errors():
+            self._connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def get(self, key: str, architectures: Iterable[Architecture]) -> dict[Architecture, np.ndarray]:
+        """The stored measurements of these architectures; those without one are left out.
+
+        Args:
+            key: What was measured.
+            architectures: In any order.
+
+        Returns:
+            Float64 arrays of shape ``(numbers,)``, in the order of ``architectures``.
+        """
+        found = {}
+        query = "SELECT numbers FROM measurements WHERE key = ? AND architecture = ?"
+        with self._named_errors():
+            for architecture in architectures:
+                row = self._connection.execute(query, (key, _text(architecture))).fetchone()
+                if row is not None:
+                    found[architecture] = np.frombuffer(row[0], dtype="<f8").astype(np.float64)
+        return found
+
+    def put(self, key: str, rows: Mapping[Architecture, np.ndarray]) -> None:
+        """Store measurements, all or none; an older one of the same key and architecture is replaced.
+
+        Args:
+            key: What was measured.
+            rows: For each architecture an array of shape ``(numbers,)``. NaN is kept as it is.
+
+        Raises:
+            ValueError: If an array does not have one dimension.
+        """
+        values = []
+        for architecture, row in rows.items():
+            if np.ndim(row) != 1:
+                raise ValueError(
+                    f"A measurement must have one dimension, but {architecture} came with shape {np.shape(row)}."
+                )
+            values.append((key, _text(architecture), np.asarray(row, dtype="<f8").tobytes()))
+        with self._named_errors(), self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO measurements VALUES (?, ?, ?)", values)
+
+    def keys(self) -> list[str]:
+        """Return the keys under which something is stored, sorted."""
+        with self._named_errors():
+            return [key for (key,) in self._connection.execute("SELECT DISTINCT key FROM measurements ORDER BY key")]
+
+    def count(self, key: str) -> int:
+        """Return the number of architectures stored under this key."""
+        with self._named_errors():
+            row = self._connection.execute("SELECT count(*) FROM measurements WHERE key = ?", (key,)).fetchone()
+        return int(row[0])
+
+    def close(self) -> None:
+        """Let go of the file. The store cannot be used afterwards."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        """Check the file, or lay out a new one."""
+        with self._named_errors():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if (version, tables) == (0, 0):
+                with self._transaction():
+                    self._connection.execute(
+                        "CREATE TABLE measurements (key TEXT NOT NULL, architecture TEXT NOT NULL,"
+                        " numbers BLOB NOT NULL, PRIMARY KEY (key, architecture)) WITHOUT ROWID"
+                    )
+                    self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                raise RunError(
+                    f"{self._path} must be a score store of version {_VERSION}, but its version is {version}; "
+                    "choose another file, or the genas version that wrote it."
+                )
+            (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise sqlite3.DatabaseError(state)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite itself rolls back after some errors
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into one that names the file and the cure."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RunError(
+                f"The score store {self._path} cannot be used: {error}. Check its folder, rights and disk."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise RunError(
+                f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."
+            ) from error
+
+
+def _text(architecture: Architecture) -> str:
+    return ",".join(map(str, architecture))

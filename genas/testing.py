@@ -1,0 +1,347 @@
+"""Conformance suites: inherit one, define ``make``, and pytest runs what every plug-in of that kind must pass.
+
+Example::
+
+    class TestMySearcher(SearcherContract):
+        def make(self, space, seed, constraint):
+            return MySearcher(space, seed=seed, constraint=constraint)
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import itertools
+import math
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from genas.errors import InfeasibleError
+from genas.search import Constraint, Searcher
+from genas.seeding import generator
+from genas.spaces import Architecture, Cost, NASBench201, SearchSpace, Skeleton
+
+_FEW = 20_000
+
+
+class SpaceContract(abc.ABC):
+    """What every search space must do. One of at most 20,000 gene vectors is also compared with its full list."""
+
+    @abc.abstractmethod
+    def make(self) -> SearchSpace:
+        """Return the space."""
+
+    def samples(self, count: int, seed: int = 0) -> list[Architecture]:
+        """Return random architectures of the space."""
+        rng, space = generator(seed, "testing"), self.make()
+        return [space.sample(rng) for _ in range(count)]
+
+    def everything(self) -> list[Architecture] | None:
+        """Return all valid architectures by trying all vectors, or ``None`` if there are too many."""
+        space = self.make()
+        if math.prod(len(choices) for choices in space.choices) > _FEW:
+            return None
+        return [genes for genes in itertools.product(*space.choices) if _accepts(space.check, genes)]
+
+    def test_genes_fit_the_cells(self) -> None:
+        """There is one gene per edge, and its choices are increasing positions in the vocabulary."""
+        space = self.make()
+        assert space.operations[0] == "none"
+        assert len(set(space.operations)) == len(space.operations)
+        assert len(space.choices) == len(space.candidates) == space.num_genes
+        for gene in (*space.choices, *space.candidates):
+            assert list(gene) == sorted(set(gene)) != []
+            assert 0 <= gene[0] <= gene[-1] < len(space.operations)
+
+    def test_samples_are_valid_and_differ(self) -> None:
+        """Random architectures pass ``check`` unchanged, as Python integers."""
+        space, samples = self.make(), self.samples(100)
+        for architecture in samples:
+            checked = space.check(np.array(architecture).tolist())
+            assert checked == architecture
+            assert all(type(gene) is int for gene in checked)
+        assert len(set(samples)) > min(100, space.size) // 2
+
+    def test_size_and_sampling_agree_with_the_full_list(self) -> None:
+        """``size`` is exact, and each operation is drawn as often as a uniform draw would."""
+        everything = self.everything()
+        if everything is None:
+            return
+        assert self.make().size == len(everything)
+        truth, drawn = np.array(everything), np.array(self.samples(2000))
+        for operation in range(len(self.make().operations)):
+            expected, seen = (truth == operation).mean(axis=0), (drawn == operation).mean(axis=0)
+            assert np.all(np.abs(seen - expected) <= 5 * np.sqrt(expected * (1 - expected) / len(drawn)))
+
+    def test_bad_genes_are_refused(self) -> None:
+        """Too few, too many, and unknown genes raise a ``ValueError``."""
+        space, architecture = self.make(), self.samples(1)[0]
+        for genes in (architecture[:-1], (*architecture, 0), (-1, *architecture[1:]), (10**6, *architecture[1:]), ()):
+            with refuses(ValueError):
+                space.check(genes)
+            with refuses(ValueError):
+                space.repair(genes, generator(0))
+
+    def test_repair_leaves_valid_genes_and_mends_others(self) -> None:
+        """``repair`` changes only what is not valid."""
+        space, rng = self.make(), generator(1)
+        for architecture in self.samples(20):
+            assert space.repair(architecture, rng) == architecture
+            genes = [int(rng.choice(choices)) for choices in space.choices]
+            repaired = space.repair(genes, rng)
+            assert space.check(repaired) == repaired
+
+    def test_mutation_changes_every_gene_sooner_or_later(self) -> None:
+        """A mutant is valid, never its parent, and no gene is out of reach."""
+        space, rng = self.make(), generator(2)
+        parent = self.samples(1)[0]
+        children = [space.mutate(parent, rng, rate) for rate in (0.0, 0.1, 1.0) for _ in range(100)]
+        assert all(space.check(child) == child != parent for child in children)
+        changed = np.array(children) != np.array(parent)
+        free = np.array([len(choices) > 1 for choices in space.choices])
+        assert np.array_equal(changed.any(axis=0), free)
+        for rate in (-0.1, 1.1):
+            with refuses(ValueError):
+                space.mutate(parent, rng, rate)
+
+    def test_crossover_of_equals_is_the_parent(self) -> None:
+        """Children are valid; equal parents have only themselves as a child."""
+        space, rng = self.make(), generator(3)
+        for first, second in itertools.pairwise(self.samples(20)):
+            assert space.crossover(first, first, rng) == first
+            child = space.crossover(first, second, rng)
+            assert space.check(child) == child
+
+    def test_neighbors_are_valid_distinct_and_nearest_first(self) -> None:
+        """``neighbors`` is repeatable, and in step with ``distance``."""
+        space, centre = self.make(), self.samples(1)[0]
+        for radius in (1, 2):
+            found = list(itertools.islice(space.neighbors(centre, radius), _FEW))
+            assert found == list(itertools.islice(space.neighbors(centre, radius), _FEW))
+            assert len(set(found)) == len(found) > 0
+            distances = [space.distance(centre, neighbor) for neighbor in found]
+            assert distances == sorted(distances)
+            assert 1 <= distances[0] <= distances[-1] <= radius
+            assert all(space.check(neighbor) == neighbor for neighbor in found[:200])
+        with refuses(ValueError):
+            list(space.neighbors(centre, 0))
+
+    def test_neighbors_agree_with_the_full_list(self) -> None:
+        """No neighbour is missing; in a large space: neighbours know each other."""
+        space, everything = self.make(), self.everything()
+        centre = self.samples(1)[0]
+        near = set(space.neighbors(centre))
+        if everything is None:
+            assert all(centre in set(space.neighbors(neighbor)) for neighbor in list(near)[:10])
+        else:
+            assert near == {other for other in everything if space.distance(centre, other) == 1}
+
+    def test_distance_is_a_metric(self) -> None:
+        """Identity, symmetry and the triangle inequality hold."""
+        space = self.make()
+        samples = self.samples(60)
+        for first, second, third in zip(samples, samples[1:], samples[2:], strict=False):
+            assert space.distance(first, first) == 0
+            assert space.distance(first, second) == space.distance(second, first)
+            assert (space.distance(first, second) == 0) == (first == second)
+            assert space.distance(first, third) <= space.distance(first, second) + space.distance(second, third)
+
+    def test_text_round_trip(self) -> None:
+        """``parse`` inverts ``format``, and refuses nonsense."""
+        space = self.make()
+        for architecture in self.samples(20):
+            assert space.parse(space.format(architecture)) == architecture
+        for text in ("", "no such architecture"):
+            with refuses(ValueError):
+                space.parse(text)
+
+    def test_keys_are_equal_for_equal_architectures(self) -> None:
+        """The three keys are hashable functions of the genes."""
+        space = self.make()
+        for architecture in self.samples(20):
+            copy = (*architecture[:1], *architecture[1:])
+            for key in (space.unique_key, space.supernet_key, space.angle_key):
+                assert key(architecture) == key(copy)
+                assert hash(key(architecture)) == hash(key(copy))
+
+    def test_skeletons_have_cells_of_the_space(self) -> None:
+        """Both networks use every cell type."""
+        space = self.make()
+        for skeleton in (space.supernet_skeleton(10, 32), space.standalone_skeleton(10, 32)):
+            assert isinstance(skeleton, Skeleton)
+            kinds = {block.cell_type for block in skeleton.blocks if block.kind == "cell"}
+            assert kinds == set(range(len(space.cell_types)))
+
+    def test_randomness_comes_from_the_argument_alone(self) -> None:
+        """No global generator is read or left changed."""
+        space, parents = self.make(), self.samples(2)
+
+        def draws() -> list[Architecture]:
+            rng = generator(4)
+            moves = [space.sample(rng), space.mutate(parents[0], rng), space.crossover(parents[0], parents[1], rng)]
+            return [*moves, space.repair([choices[-1] for choices in space.choices], rng)]
+
+        _check_globals_do_not_matter(draws)
+
+    def test_travels_to_other_processes(self) -> None:
+        """A pickled copy is the same space."""
+        space = self.make()
+        copy = pickle.loads(pickle.dumps(space))  # noqa: S301 - of our own making
+        assert copy.name == space.name
+        assert [copy.sample(generator(5)) for _ in range(3)] == [space.sample(generator(5)) for _ in range(3)]
+
+
+class SearcherContract(abc.ABC):
+    """What every searcher must do. It is tried on NAS-Bench-201's cells with cheap scores."""
+
+    @abc.abstractmethod
+    def make(self, space: SearchSpace, seed: int, constraint: Constraint | None) -> Searcher:
+        """Return a fresh searcher that makes between 100 and 2,000 evaluations."""
+
+    def run(self, seed: int = 0, constraint: Constraint | None = None) -> tuple[Searcher, list[list[Architecture]]]:
+        """Run a searcher to its end.
+
+        Args:
+            seed: Its seed.
+            constraint: Its constraint.
+
+        Returns:
+            The finished searcher and the batches that it asked.
+        """
+        searcher = self.make(NASBench201(), seed, constraint)
+        batches: list[list[Architecture]] = []
+        while batch := searcher.ask():
+            assert len(batches) < 2000, "the searcher does not end"
+            batches.append(batch)
+            searcher.tell(batch, [_score(architecture) for architecture in batch])
+        return searcher, batches
+
+    def test_same_seed_same_asks(self) -> None:
+        """The seed alone decides, not the global generators."""
+        _check_globals_do_not_matter(lambda: self.run(seed=0)[1])
+        assert self.run(seed=0)[1] != self.run(seed=1)[1]
+
+    def test_asks_valid_architectures_once(self) -> None:
+        """No architecture is asked twice, and the budget is kept."""
+        searcher, batches = self.run(seed=2)
+        asked = list(itertools.chain.from_iterable(batches))
+        assert all(NASBench201().check(architecture) == architecture for architecture in asked)
+        assert len(set(asked)) == len(asked) >= 100
+        assert searcher.budget is None or len(asked) <= searcher.budget
+
+    def test_says_why_it_ended(self) -> None:
+        """``finished_because`` is set at the end, and the end is final."""
+        assert self.make(NASBench201(), 0, None).finished_because is None
+        searcher, _ = self.run(seed=3)
+        assert searcher.finished_because
+        assert searcher.ask() == []
+
+    def test_order_of_telling_does_not_matter(self) -> None:
+        """Scores may come in any order, as from parallel workers."""
+        searcher = self.make(NASBench201(), 0, None)
+        for batch in self.run(seed=0)[1]:
+            assert searcher.ask() == batch
+            searcher.tell(batch[::-1], [_score(architecture) for architecture in batch[::-1]])
+
+    def test_failed_evaluations_do_not_stop_it(self) -> None:
+        """NaN scores, even nothing but NaN scores, let the search go on."""
+        for divisor in (1, 2):
+            searcher = self.make(NASBench201(), 4, None)
+            asked = 0
+            while batch := searcher.ask():
+                searcher.tell(batch, [_score(arch) if sum(arch) % divisor else np.nan for arch in batch])
+                asked += len(batch)
+            assert asked >= 100
+
+    def test_ask_and_tell_take_turns(self) -> None:
+        """Calls out of turn and incomplete scores raise errors, after which the search can go on."""
+        searcher = self.make(NASBench201(), 0, None)
+        with refuses(RuntimeError, "Ask"):
+            searcher.tell([], [])
+        batch = searcher.ask()
+        with refuses(RuntimeError, "Tell the scores of the last ask first"):
+            searcher.ask()
+        with refuses(ValueError, "shape"):
+            searcher.tell(batch, [0.0] * (len(batch) + 1))
+        with refuses(ValueError, "of the last ask"):
+            searcher.tell(batch[1:], [0.0] * (len(batch) - 1))
+        searcher.tell(batch, [0.0] * len(batch))
+        assert searcher.ask()
+
+    def test_keeps_the_constraint_to_the_last_architecture(self) -> None:
+        """With 40 architectures allowed the search ends, having asked no other."""
+        constraint = Constraint(_position_cost, max_macs=40)
+        searcher, batches = self.run(seed=5, constraint=constraint)
+        asked = list(itertools.chain.from_iterable(batches))
+        assert all(constraint.allows(architecture) for architecture in asked)
+        assert 0 < len(set(asked)) == len(asked) <= 40
+        assert searcher.finished_because
+
+    def test_infeasible_constraint_is_an_error(self) -> None:
+        """With no architecture allowed, the first ask says what the smallest one costs."""
+        searcher = self.make(NASBench201(), 0, Constraint(lambda _: Cost(macs=1001), max_macs=1000))
+        with refuses(InfeasibleError, "macs <= 1,000", "macs = 1,001"):
+            searcher.ask()
+
+
+@contextlib.contextmanager
+def refuses(kind: type[Exception], *words: str) -> Iterator[None]:
+    """Check that the block raises an error whose message contains all these words.
+
+    Args:
+        kind: The class of the error.
+        *words: What the message must contain.
+
+    Raises:
+        AssertionError: If nothing is raised, or another message.
+    """
+    try:
+        yield
+    except kind as error:
+        missing = [word for word in words if word not in str(error)]
+        if missing:
+            raise AssertionError(f"the message must contain {missing}, but is: {error}") from error
+    else:
+        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised")
+
+
+def _accepts(check: Callable[[Architecture], object], genes: Architecture) -> bool:
+    try:
+        check(genes)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_globals_do_not_matter(draw: Callable[[], Any]) -> None:
+    """Check that a draw is repeatable, whatever the global generators are, and leaves them alone."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        results = []
+        for seed in (1, 2):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            before = _global_states()
+            results.append(draw())
+            assert before == _global_states(), "a global generator was used or left changed"
+        assert results[0] == results[1]
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _global_states() -> tuple[object, str]:
+    return random.getstate(), str(np.random.get_state(legacy=False))  # noqa: NPY002
+
+
+def _score(architecture: Architecture) -> float:
+    return float(sum(gene == 3 for gene in architecture)) + 0.01 * architecture[0]
+
+
+def _position_cost(architecture: Architecture) -> Cost:
+    """Return one more than the position in lexicographic order."""
+    return Cost(macs=1 + int("".join(map(str, architecture)), base=5))

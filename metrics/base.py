@@ -1,0 +1,98 @@
+"""What a metric is, and what it measures."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, final
+
+import numpy as np
+
+from genas.spaces import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from genas.metrics.context import Context
+
+
+class Measurement(abc.ABC):
+    """Raw numbers of architectures, kept in the score store: from them metrics are combined without running a network again.
+
+    Implementations are frozen dataclasses; their ``repr`` is part of the key under which the store keeps the numbers.
+    """
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """What each number is called."""
+
+    @abc.abstractmethod
+    def run(self, context: Context, architecture: Architecture) -> Sequence[float]:
+        """Measure one architecture.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architecture: A valid architecture.
+
+        Returns:
+            One number per column. NaN says that the measurement failed.
+        """
+
+    def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:
+        """The architecture whose numbers serve for this one: by default itself."""
+        del space
+        return architecture
+
+
+class Metric(abc.ABC):
+    """Scores architectures of a supernet.
+
+    Attributes:
+        name: The name on the command line.
+        unit: Unit of the values.
+        higher_is_better: Orientation of the values; scores are always higher-is-better.
+        cost_hint: What a value costs: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the weights), ``forward``
+            (runs the network).
+        scale: Factor that makes scores comparable in a weighted sum (the papers divide angles by pi and multiply flatness by 1/sigma_1).
+        measurements: What the values are worked out from, so that worker processes can measure ahead.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool] = True
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "forward"
+
+    @property
+    def scale(self) -> float:
+        """Factor of the score in a weighted sum."""
+        return 1.0
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The measurements that :meth:`values` asks the context for."""
+        return ()
+
+    @abc.abstractmethod
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The metric in its own unit and orientation.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
+        """
+
+    @final
+    def score(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The values, turned so that higher is better.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
+        """
+        values = np.asarray(self.values(context, architectures), dtype=np.float64)
+        return values if self.higher_is_better else -values

@@ -1,0 +1,124 @@
+"""Metrics joined into one: weighted sums as in GeNAS, standardised sums, rank sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from scipy.stats import rankdata
+
+from genas.metrics.base import Measurement, Metric
+from genas.metrics.context import Context
+from genas.seeding import generator
+from genas.spaces import Architecture
+
+Join = Literal["sum", "standardized", "rank"]
+
+
+@final
+@dataclass(frozen=True)
+class Term:
+    """One metric of a combination.
+
+    Args:
+        metric: The metric.
+        gamma: Its weight.
+
+    Raises:
+        ValueError: If ``gamma`` is negative or not finite.
+    """
+
+    metric: Metric
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma < np.inf:
+            raise ValueError(f"The weight of {self.metric.name} must be a non-negative number, but got {self.gamma}.")
+
+
+@final
+@dataclass(frozen=True)
+class Combined(Metric):
+    r"""Several metrics as one.
+
+    ``sum`` is GeNAS' :math:`\sum_k \gamma_k s_k` with comparable scores :math:`s_k`: accuracy as it is, angle over :math:`\pi`, flatness
+    times :math:`\beta = 1/\sigma_1`.
+
+    Args:
+        terms: Metrics and their weights; at least one.
+        join: ``sum``; ``standardized``: each score minus the mean, over the standard deviation, of ``reference`` random architectures, so that
+            weights need no tuning and a score still belongs to an architecture alone; ``rank``: weighted mean rank among the architectures
+            that are scored together, 0 for the worst to 1 for the best, ties sharing their mean rank: for a fixed pool, not for a search.
+        reference: Number of random architectures that ``standardized`` measures first.
+
+    Raises:
+        ValueError: If there is no term, or ``reference`` is less than 2.
+
+    Reference:
+        Jeong et al., GeNAS, IJCAI 2023, Eq. 6 and Tables 8-10.
+    """
+
+    name: ClassVar[str] = "combined"
+
+    terms: tuple[Term, ...]
+    join: Join = "sum"
+    reference: int = 50
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("A combination needs at least one metric, but got none.")
+        if self.reference < 2:
+            raise ValueError(f"reference must be at least 2, but got {self.reference}.")
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """All measurements of the terms, each once."""
+        return tuple(dict.fromkeys(measurement for term in self.terms for measurement in term.metric.measurements))
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The joined score of each architecture."""
+        return np.sum([term.gamma * self.comparable(term.metric, context, architectures) for term in self.terms], axis=0)
+
+    def comparable(self, metric: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The score of one term in the units in which the terms are added.
+
+        Args:
+            metric: The metric of a term.
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures),)``.
+        """
+        scores = metric.score(context, architectures)
+        if self.join == "sum":
+            return metric.scale * scores
+        if self.join == "rank":
+            ranks = rankdata(scores, nan_policy="omit") if len(scores) else scores
+            return (ranks - 1) / max(np.count_nonzero(~np.isnan(scores)) - 1, 1)
+        mean, std = context.once(("reference scores", metric, self.reference), lambda: self._reference_scores(metric, context))
+        return (scores - mean) / std
+
+    def reference_architectures(self, context: Context) -> list[Architecture]:
+        """The random architectures whose scores ``standardized`` refers to.
+
+        Args:
+            context: Gives the space and the seed.
+
+        Returns:
+            Independent uniform draws.
+        """
+        rng = generator(context.settings.seed, "reference architectures")
+        return [context.space.sample(rng) for _ in range(self.reference)]
+
+    def _reference_scores(self, metric: Metric, context: Context) -> tuple[float, float]:
+        scores = metric.score(context, self.reference_architectures(context))
+        mean, std = float(np.nanmean(scores)), float(np.nanstd(scores))
+        if not (np.isfinite(mean) and std > 0):
+            raise ValueError(
+                f"{metric.name} must differ between architectures to be standardised, but {self.reference} random ones have mean {mean} "
+                f"and standard deviation {std}; leave it out or use join='sum'."
+            )
+        return mean, std

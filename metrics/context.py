@@ -1,0 +1,191 @@
+"""What all metrics of a supernet share: weights, images, calibrated statistics, noise, and the store of measurements."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar, cast, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genas.metrics.base import Measurement
+from genas.metrics.noise import NoiseLevel, perturbed_parameters
+from genas.scores import ScoreStore
+from genas.data.splits import stratified_subset
+from genas.seeding import derived_seed, generator, torch_generator
+from genas.spaces import Architecture, SearchSpace
+from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, fold_bn
+from genas.supernet.calibration import bn_statistics
+from genas.supernet.project import TrainedSupernet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """On what subnets are evaluated.
+
+    Args:
+        images: Number of validation images, drawn once with the classes in proportion; ``None``: all.
+        calibration: How BN statistics are found.
+        batch_size: Images per forward pass.
+        seed: Root seed of the draws and of the weight noise.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+
+    images: int | None = 2000
+    calibration: Calibration = field(default_factory=Calibration)
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or (self.images is not None and self.images < 1):
+            raise ValueError(f"images and batch_size must be at least 1, but got {self.images} and {self.batch_size}.")
+
+
+@final
+class Context:
+    """A trained supernet with all that its metrics need, each thing computed once.
+
+    The supernet is never changed: a subnet is a copy. So the order in which metrics and architectures come does not matter.
+
+    Args:
+        trained: The supernet.
+        settings: On what to evaluate.
+        store: Where measurements are kept; by default in memory.
+    """
+
+    def __init__(self, trained: TrainedSupernet, settings: ScoringSettings, store: ScoreStore | None = None) -> None:
+        self.supernet, self.initial, self.data = trained.network, trained.initial, trained.data
+        self.precision, self.settings = trained.precision, settings
+        self.store = store or ScoreStore(":memory:")
+        self._calibrated: dict[Architecture, dict[str, Tensor]] = {}
+        self._worked_out: dict[Hashable, object] = {}
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space of the supernet."""
+        return self.supernet.space
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of everything that measurements depend on besides themselves: weights, images, settings, precision."""
+        digest = hashlib.sha256(f"{self.data.fingerprint} {self.settings!r} {self.precision} {self.device.type}".encode())
+        for network in (self.initial, self.supernet):
+            for name, tensor in network.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the supernet is."""
+        return self.data.valid.images.device
+
+    def measure(self, measurement: Measurement, architectures: Sequence[Architecture]) -> np.ndarray:
+        """Measurements from the store; those that are missing are made and kept.
+
+        Args:
+            measurement: What to measure.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures), len(measurement.columns))``.
+        """
+        key = self.key(measurement)
+        representatives = [measurement.representative(self.space, architecture) for architecture in architectures]
+        rows = self.store.get(key, dict.fromkeys(representatives))
+        for architecture in dict.fromkeys(representatives):
+            if architecture not in rows:
+                rows[architecture] = np.asarray(measurement.run(self, architecture), dtype=np.float64)
+                self.store.put(key, {architecture: rows[architecture]})
+        if not representatives:
+            return np.empty((0, len(measurement.columns)))
+        return np.stack([rows[architecture] for architecture in representatives])
+
+    def missing(self, measurement: Measurement, architectures: Sequence[Architecture]) -> list[Architecture]:
+        """The representatives that are not in the store yet, each once, in order."""
+        wanted = dict.fromkeys(measurement.representative(self.space, architecture) for architecture in architectures)
+        known = self.store.get(self.key(measurement), wanted)
+        return [architecture for architecture in wanted if architecture not in known]
+
+    def key(self, measurement: Measurement) -> str:
+        """Under which key the store keeps a measurement of this context."""
+        return f"{measurement!r} on {self.fingerprint}"
+
+    def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
+        """What a metric works out once per supernet, such as its table or perturbed weights.
+
+        Args:
+            name: Whatever the result depends on besides the context.
+            work_out: Called the first time.
+
+        Returns:
+            Its result, the same object every time.
+        """
+        if name not in self._worked_out:
+            self._worked_out[name] = work_out()
+        return cast(T, self._worked_out[name])
+
+    def evaluate(self, architecture: Architecture, noise: NoiseLevel | None = None) -> list[Evaluation]:
+        """Evaluate a subnet on the validation images, with its own weights or once per perturbed copy of them.
+
+        Args:
+            architecture: A valid architecture.
+            noise: Weight noise; every architecture sees the same draws. BN statistics are calibrated without it.
+
+        Returns:
+            One evaluation; with noise one per repeat.
+        """
+        statistics = self._statistics(architecture)
+        copies: list[dict[str, Tensor]] = [{}]
+        if noise is not None:
+            level = noise
+            copies = self.once(level, lambda: list(perturbed_parameters(self.supernet, level, self.settings.seed)))
+        evaluations = []
+        for parameters in copies:
+            subnet = self.supernet.subnet(architecture, replaced={**parameters, **statistics})
+            if statistics:
+                fold_bn(subnet.eval())
+            else:  # every batch is normalised by its own statistics
+                calibrate(subnet, self._calibration_images, self.settings.calibration)
+            subnet.seed_noise(derived_seed(self.settings.seed, "noise operations"))
+            images, labels = self._validation
+            evaluations.append(evaluate(subnet.to(images.dtype), images, labels, batch_size=self.settings.batch_size))
+        return evaluations
+
+    def _statistics(self, architecture: Architecture) -> dict[str, Tensor]:
+        if self.settings.calibration.mode == "batch":
+            return {}
+        if architecture not in self._calibrated:
+            subnet = self.supernet.subnet(architecture)
+            subnet.seed_noise(derived_seed(self.settings.seed, "noise operations"))
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                calibrate(subnet, self._calibration_images, self.settings.calibration)
+            self._calibrated[architecture] = bn_statistics(subnet)
+        return self._calibrated[architecture]
+
+    @cached_property
+    def _validation(self) -> tuple[Tensor, Tensor]:
+        split, limit = self.data.valid, self.settings.images
+        if limit is not None and limit < len(split):
+            rng = generator(self.settings.seed, "validation images")
+            chosen = torch.from_numpy(stratified_subset(split.labels.cpu().numpy(), limit, rng)).to(self.device)
+            return self.data.normalize(split.images[chosen], self.precision), split.labels[chosen]
+        return self.data.normalize(split.images, self.precision), split.labels
+
+    @cached_property
+    def _calibration_images(self) -> Tensor:
+        settings, seed = self.settings.calibration, self.settings.seed
+        count = min(settings.images, len(self.data.train))
+        chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(self.data.train))[:count])
+        if settings.augmented:
+            images, _ = self.data.training_batch(chosen, self.data.augmentation(), torch_generator(seed, "calibration augmentation"))
+            return images
+        return self.data.normalize(self.data.train.images[chosen.to(self.device)])

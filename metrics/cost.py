@@ -1,0 +1,76 @@
+"""What the found network will cost, as metrics: parameters and macs in closed form."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+
+from genas.metrics.base import Metric
+from genas.metrics.context import Context
+from genas.spaces import Architecture, Cost, SearchSpace, cost
+from genas.supernet import CellNetwork
+
+CostOf = Literal["standalone", "subnet"]
+"""In which network an architecture is costed: ``standalone``, the published network that is trained from scratch; ``subnet``, the supernet's."""
+
+
+def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: CostOf = "standalone") -> Cost:
+    """Parameters and macs of an architecture.
+
+    Args:
+        supernet: Gives the space, the number of classes and the images.
+        architecture: A valid architecture.
+        of: In which network.
+
+    Returns:
+        The exact cost.
+    """
+    space: SearchSpace = supernet.space
+    skeleton = supernet.skeleton
+    if of == "standalone":
+        skeleton = space.standalone_skeleton(skeleton.num_classes, skeleton.image_size, skeleton.image_channels)
+    return cost(space, skeleton, architecture)
+
+
+class _CostMetric(Metric):
+    """One field of a cost; its score is the negative cost."""
+
+    higher_is_better: ClassVar[bool] = False
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
+
+    @abc.abstractmethod
+    def number(self, costs: Cost) -> int:
+        """The field."""
+
+    @final
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The cost of each architecture's stand-alone network."""
+        return np.array([self.number(architecture_cost(context.supernet, each)) for each in architectures], dtype=np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class Macs(_CostMetric):
+    """Multiply-accumulates per image of the stand-alone network."""
+
+    name: ClassVar[str] = "macs"
+
+    def number(self, costs: Cost) -> int:
+        """The macs."""
+        return costs.macs
+
+
+@final
+@dataclass(frozen=True)
+class Params(_CostMetric):
+    """Trainable weights of the stand-alone network."""
+
+    name: ClassVar[str] = "params"
+
+    def number(self, costs: Cost) -> int:
+        """The number of weights."""
+        return costs.params

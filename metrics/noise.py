@@ -1,0 +1,127 @@
+"""Gaussian noise on a supernet's weights: the same draws for every architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from genas.seeding import torch_generator
+from genas.supernet import CellNetwork
+
+NoiseKind = Literal["shared", "independent", "cumulative"]
+NoiseScope = Literal["all", "cells"]
+
+
+@final
+@dataclass(frozen=True)
+class NoiseLevel:
+    r"""One level of weight noise.
+
+    Args:
+        chain: The levels :math:`\sigma_1 < \dots < \sigma_i` that lead to this one; only ``cumulative`` noise has more than one.
+        kind: As in :class:`Noise`.
+        scope: As in :class:`Noise`.
+        repeats: Number of draws.
+    """
+
+    chain: tuple[float, ...]
+    kind: NoiseKind
+    scope: NoiseScope
+    repeats: int
+
+
+@final
+@dataclass(frozen=True)
+class Noise:
+    r"""Levels and kind of the weight noise.
+
+    Args:
+        stds: Standard deviations :math:`\sigma_1 < \dots < \sigma_t`, absolute, in units of the weights.
+        kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that slopes along the levels
+            are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4 as printed); ``cumulative``:
+            :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS' code), whose true standard deviations are smaller than
+            :math:`\sigma_i`, see :attr:`effective_stds`.
+        scope: ``all`` parameters, BN and classifier included, or those inside the ``cells`` only.
+        repeats: Number of draws per level.
+
+    Raises:
+        ValueError: If the levels do not increase from above zero, or ``repeats`` is not positive.
+
+    Reference:
+        Jeong et al., GeNAS: Neural Architecture Search with Better Generalization, IJCAI 2023, Eq. 4 and Table 7.
+    """
+
+    stds: tuple[float, ...] = (2e-3, 1e-2, 2e-2)
+    kind: NoiseKind = "shared"
+    scope: NoiseScope = "all"
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.stds or not all(0 < step < math.inf for step in self.steps):
+            raise ValueError(f"stds must be positive and strictly increasing, but got {list(self.stds)}.")
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, but got {self.repeats}.")
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Differences of successive levels, the first from zero."""
+        return tuple(b - a for a, b in zip((0.0, *self.stds), self.stds, strict=False))
+
+    @property
+    def levels(self) -> tuple[NoiseLevel, ...]:
+        """The levels one by one. Without ``cumulative``, a level is the same in whichever set it stands."""
+        chains = [self.stds[: level + 1] if self.kind == "cumulative" else (std,) for level, std in enumerate(self.stds)]
+        return tuple(NoiseLevel(chain, self.kind, self.scope, self.repeats) for chain in chains)
+
+    @property
+    def effective_stds(self) -> tuple[float, ...]:
+        """The standard deviations that the noise really has at each level.
+
+        Example:
+            >>> [round(std, 6) for std in Noise((2e-3, 1e-2, 2e-2), kind="cumulative").effective_stds]
+            [0.002, 0.008246, 0.012961]
+        """
+        if self.kind != "cumulative":
+            return self.stds
+        return tuple(math.hypot(*self.steps[: level + 1]) for level in range(len(self.stds)))
+
+
+@torch.no_grad()
+def perturbed_parameters(network: CellNetwork, level: NoiseLevel, seed: int) -> Iterator[dict[str, Tensor]]:
+    """The parameters of a network under each repeat of a noise level.
+
+    A draw is a function of (seed, repeat, level, name of the parameter), made on the CPU: it depends neither on the device nor on other
+    parameters, and every architecture of a supernet sees the same (common random numbers).
+
+    Args:
+        network: The supernet; not changed.
+        level: How much noise of which kind.
+        seed: Root seed.
+
+    Yields:
+        Perturbed parameters by name; parameters outside the scope are left out.
+    """
+    inside = tuple(f"blocks.{position}." for position, block in enumerate(network.skeleton.blocks) if block.kind == "cell")
+    for repeat in range(level.repeats):
+        yield {
+            name: parameter + _offset(name, parameter, level, repeat, seed)
+            for name, parameter in network.named_parameters()
+            if level.scope == "all" or name.startswith(inside)
+        }
+
+
+def _offset(name: str, parameter: Tensor, level: NoiseLevel, repeat: int, seed: int) -> Tensor:
+    """The noise of one parameter: a sum over the chain, each term with a direction of its own."""
+    total = torch.zeros(parameter.shape, dtype=torch.float64)
+    before = 0.0
+    for std in level.chain:
+        direction = "" if level.kind == "shared" else repr(std)
+        rng = torch_generator(seed, "weight noise", name, repeat, direction)
+        total += (std - before) * torch.randn(parameter.shape, generator=rng, dtype=torch.float64)
+        before = std
+    return total.to(parameter)

@@ -1,0 +1,27 @@
+"""Search strategies: they propose architectures and learn from scores, and see no network."""
+
+from __future__ import annotations
+
+from genas.search.constraint import Constraint, Cost
+from genas.search.evolution import PRESETS, Evolution, EvolutionConfig
+from genas.search.executors import Rows, measure_in_parallel, process_pool
+from genas.search.loop import Batch, Score, SearchResult, search
+from genas.search.random_search import RandomSearch
+from genas.search.searcher import Searcher
+
+__all__ = [
+    "PRESETS",
+    "Batch",
+    "Constraint",
+    "Cost",
+    "Evolution",
+    "EvolutionConfig",
+    "RandomSearch",
+    "Rows",
+    "Score",
+    "SearchResult",
+    "Searcher",
+    "measure_in_parallel",
+    "process_pool",
+    "search",
+]

@@ -1,0 +1,79 @@
+"""Limits on what a found architecture may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, final
+
+from genas.spaces.base import Architecture
+
+
+class Cost(Protocol):
+    """What a constraint reads of a cost: :class:`genas.spaces.costs.Cost` is one."""
+
+    @property
+    def params(self) -> int:
+        """Number of trainable weights."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the forward pass of one image."""
+
+
+@final
+@dataclass(frozen=True)
+class Constraint:
+    """Upper limits on the macs and the parameters of an architecture.
+
+    Args:
+        cost: What an architecture costs, in the network that the limits are meant for.
+        max_macs: Most multiply-accumulates per image, or ``None`` for no limit.
+        max_params: Most trainable weights, or ``None`` for no limit.
+
+    Raises:
+        ValueError: If there is no limit, or one is not positive.
+
+    Example:
+        >>> from genas.spaces.costs import Cost
+        >>> limit = Constraint(lambda architecture: Cost(macs=1_000_000 * sum(architecture)), max_macs=3_000_000)
+        >>> limit.allows((1, 2)), limit.allows((2, 2))
+        (True, False)
+        >>> str(limit)
+        'macs <= 3,000,000'
+    """
+
+    cost: Callable[[Architecture], Cost]
+    max_macs: int | None = None
+    max_params: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.limits:
+            raise ValueError(
+                "A constraint needs max_macs, max_params or both, but got neither; leave the constraint out."
+            )
+        for name, limit in self.limits.items():
+            if limit < 1:
+                raise ValueError(f"max_{name} must be at least 1, but got {limit}.")
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits that are set, by the name of the limited quantity."""
+        limits = {"macs": self.max_macs, "params": self.max_params}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def amounts(self, architecture: Architecture) -> dict[str, int]:
+        """Return the limited quantities of an architecture, by name."""
+        cost = self.cost(architecture)
+        return {name: int(getattr(cost, name)) for name in self.limits}
+
+    def admits(self, amounts: Mapping[str, int]) -> bool:
+        """Return whether quantities as from :meth:`amounts` are within the limits."""
+        return all(amounts[name] <= limit for name, limit in self.limits.items())
+
+    def allows(self, architecture: Architecture) -> bool:
+        """Return whether an architecture is within the limits."""
+        return self.admits(self.amounts(architecture))
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} <= {limit:,}" for name, limit in self.limits.items())

@@ -1,0 +1,123 @@
+"""The search loop: ask, score, tell, until the searcher is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from tqdm import tqdm
+
+from genas.errors import GenasError
+from genas.search.searcher import Searcher
+from genas.spaces.base import Architecture
+
+Score = Callable[[Sequence[Architecture]], np.ndarray]
+"""Scores a batch of architectures: higher is better, NaN where it failed, shape ``(len(architectures),)``."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What was asked and told in one round, such as a generation.
+
+    Args:
+        number: 0 for the first.
+        architectures: In the order in which they were asked.
+        scores: Higher is better, NaN where the evaluation failed, shape ``(len(architectures),)``.
+    """
+
+    number: int
+    architectures: tuple[Architecture, ...]
+    scores: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Args:
+        top: The best architectures and their scores, best first; of equal scores, the one that was scored first.
+        history: All batches, oldest first.
+        finished_because: Why the search ended, for people.
+    """
+
+    top: tuple[tuple[Architecture, float], ...]
+    history: tuple[Batch, ...]
+    finished_because: str
+
+    @property
+    def best(self) -> Architecture:
+        """The architecture with the highest score."""
+        return self.top[0][0]
+
+    @property
+    def evaluations(self) -> int:
+        """Number of architectures that were scored, failures included."""
+        return sum(len(batch.architectures) for batch in self.history)
+
+    @property
+    def failures(self) -> int:
+        """Number of architectures whose evaluation failed."""
+        return sum(int(np.isnan(batch.scores).sum()) for batch in self.history)
+
+
+def search(
+    searcher: Searcher,
+    score: Score,
+    *,
+    progress: bool = True,
+    keep: int = 10,
+    on_batch: Callable[[Batch], object] | None = None,
+) -> SearchResult:
+    """Run a searcher to its end.
+
+    A killed search is resumed by calling this again with a new searcher of the same arguments, and a ``score`` that
+    looks into a store (:class:`genas.scores.ScoreStore`) before it measures.
+
+    Args:
+        searcher: Proposes architectures; a fresh one.
+        score: Scores them.
+        progress: Show a progress bar on the standard error stream.
+        keep: How many of the best to return.
+        on_batch: Called after each batch, to log it for example.
+
+    Returns:
+        The best architectures and the history.
+
+    Raises:
+        ValueError: If ``keep`` is not positive.
+        GenasError: If not a single evaluation succeeded.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, but got {keep}.")
+    history: list[Batch] = []
+    with tqdm(total=searcher.budget, desc="search", unit="arch", disable=not progress) as bar:
+        while architectures := searcher.ask():
+            scores = np.array(score(architectures), dtype=np.float64)
+            searcher.tell(architectures, scores)
+            history.append(Batch(len(history), tuple(architectures), scores))
+            bar.update(len(architectures))
+            if top := _top(history, 1):
+                bar.set_postfix_str(f"best {top[0][1]:.4g}")
+            if on_batch is not None:
+                on_batch(history[-1])
+    top = _top(history, keep)
+    if not top:
+        count = sum(len(batch.architectures) for batch in history)
+        raise GenasError(
+            f"A search needs scores, but all {count} evaluations failed (NaN); check the supernet and the metric."
+        )
+    return SearchResult(top, tuple(history), searcher.finished_because or "")
+
+
+def _top(history: Sequence[Batch], keep: int) -> tuple[tuple[Architecture, float], ...]:
+    scored = [
+        (architecture, float(score))
+        for batch in history
+        for architecture, score in zip(batch.architectures, batch.scores, strict=True)
+        if not np.isnan(score)
+    ]
+    return tuple(sorted(scored, key=lambda pair: -pair[1])[:keep])  # sorted keeps the order of equal scores

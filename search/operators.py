@@ -1,0 +1,84 @@
+"""Variation of architectures by DEAP's operators, fed from a generator of ours and repaired by the space."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+from deap import tools
+
+from genas.spaces.base import NONE, Architecture, SearchSpace
+
+
+@contextlib.contextmanager
+def deap_random(rng: np.random.Generator) -> Iterator[None]:
+    """Feed the two global generators that DEAP draws from, and put them back afterwards.
+
+    Args:
+        rng: Where their seeds come from.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - DEAP's own source
+    random.seed(int(rng.integers(2**63)))
+    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def mutated(
+    space: SearchSpace,
+    parent: Architecture,
+    rng: np.random.Generator,
+    *,
+    rate: float,
+    genes: int | None = None,
+    excludes_none: bool = False,
+) -> Architecture:
+    """Redraw each gene with some probability from all its choices, the old one included, then repair.
+
+    Before repair ``rate * (1 - 1/q)`` of the genes with ``q`` choices change on average.
+
+    Args:
+        space: Where the parent comes from.
+        parent: A valid architecture.
+        rng: Where the randomness comes from.
+        rate: Probability of a redraw, in [0, 1].
+        genes: Redraw only this many genes from the start; ``None``: all.
+        excludes_none: Never draw ``none`` where there is something else to draw.
+
+    Returns:
+        A valid architecture, perhaps the parent.
+    """
+    choices = [
+        tuple(choice for choice in gene if choice != NONE) or gene if excludes_none else gene
+        for gene in space.choices[:genes]
+    ]
+    # DEAP draws integers between bounds: let it draw positions among the choices. Where -1 stays, it left the gene.
+    positions = [-1] * len(choices)
+    with deap_random(rng):
+        tools.mutUniformInt(positions, low=0, up=[len(gene) - 1 for gene in choices], indpb=rate)
+    drawn = [
+        old if position < 0 else gene[position] for position, gene, old in zip(positions, choices, parent, strict=False)
+    ]
+    return space.repair([*drawn, *parent[len(drawn) :]], rng)
+
+
+def crossed(space: SearchSpace, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
+    """Take each gene from either parent with probability one half, then repair.
+
+    Args:
+        space: Where the parents come from.
+        first: A valid architecture.
+        second: A valid architecture.
+        rng: Where the randomness comes from.
+
+    Returns:
+        One child, a valid architecture.
+    """
+    with deap_random(rng):
+        child, _ = tools.cxUniform(list(first), list(second), indpb=0.5)
+    return space.repair(child, rng)

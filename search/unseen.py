@@ -1,0 +1,123 @@
+"""The architectures that a search has not proposed yet."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Iterator
+from typing import final
+
+import numpy as np
+
+from genas.errors import InfeasibleError
+from genas.search.constraint import Constraint
+from genas.spaces.base import Architecture, SearchSpace
+
+_LISTABLE = 2**17
+_DRAWS_BEFORE_LISTING = 1_000
+
+
+@final
+class Unseen:
+    """Hands out every architecture at most once, and only those that the constraint allows. It always ends.
+
+    Args:
+        space: Where they come from.
+        constraint: What they may cost; ``None``: anything.
+        dedup_key: Architectures with equal keys count as one, such as ``space.supernet_key``; ``None``: only equal ones.
+        patience: After how many random draws in a row without a new architecture a large space counts as exhausted.
+            A space of at most 131,072 gene vectors is listed instead, so that none of it is missed.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        constraint: Constraint | None = None,
+        dedup_key: Callable[[Architecture], Hashable] | None = None,
+        patience: int = 10_000,
+    ) -> None:
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, but got {patience}.")
+        self._space = space
+        self._constraint = constraint
+        self._key: Callable[[Architecture], Hashable] = dedup_key if dedup_key is not None else lambda arch: arch
+        self._listable = math.prod(len(choices) for choices in space.choices) <= _LISTABLE
+        self._draws = min(patience, _DRAWS_BEFORE_LISTING) if self._listable else patience
+        self._seen: set[Hashable] = set()
+        self._smallest: dict[str, int] = {}
+        self._rest: Iterator[Architecture] | None = None
+
+    def claim(self, architecture: Architecture) -> bool:
+        """Take an architecture, if it is new and allowed.
+
+        Args:
+            architecture: A valid architecture.
+
+        Returns:
+            Whether it was; from then on it is not new any more.
+        """
+        key = self._key(architecture)
+        if key in self._seen or not self._allowed(architecture):
+            return False
+        self._seen.add(key)
+        return True
+
+    def sample(self, rng: np.random.Generator) -> Architecture | None:
+        """Take a random new architecture.
+
+        Args:
+            rng: Where the randomness comes from.
+
+        Returns:
+            One of those that are left, all equally likely, or ``None`` when there is none; :attr:`exhausted_because`
+            tells how that is known.
+
+        Raises:
+            InfeasibleError: If there has never been one.
+        """
+        if self._rest is None:
+            for _ in range(self._draws):
+                architecture = self._space.sample(rng)
+                if self.claim(architecture):
+                    return architecture
+            self._rest = self._listed(rng) if self._listable else iter(())
+        for architecture in self._rest:
+            if self.claim(architecture):
+                return architecture
+        if not self._seen:
+            smallest = " and ".join(f"{name} = {amount:,}" for name, amount in self._smallest.items())
+            among = "all of them" if self._listable else f"{self._draws:,} random ones"
+            raise InfeasibleError(
+                f"An architecture of {self._space.name} must have {self._constraint}, but the smallest of {among} "
+                f"has {smallest}; raise the limit."
+            )
+        return None
+
+    @property
+    def exhausted_because(self) -> str:
+        """Why :meth:`sample` returned ``None``, for people."""
+        limit = f" with {self._constraint}" if self._constraint else ""
+        if self._listable:
+            return f"all {len(self._seen):,} different architectures of {self._space.name}{limit} were proposed"
+        return f"{self._draws:,} random architectures of {self._space.name} had no new one{limit} among them"
+
+    def _allowed(self, architecture: Architecture) -> bool:
+        if self._constraint is None:
+            return True
+        amounts = self._constraint.amounts(architecture)
+        for name, amount in amounts.items():
+            self._smallest[name] = min(amount, self._smallest.get(name, amount))
+        return self._constraint.admits(amounts)
+
+    def _listed(self, rng: np.random.Generator) -> Iterator[Architecture]:
+        """Return all valid architectures, shuffled."""
+        vectors = list(itertools.product(*self._space.choices))
+        return (vectors[position] for position in rng.permutation(len(vectors)) if self._is_valid(vectors[position]))
+
+    def _is_valid(self, genes: Architecture) -> bool:
+        try:
+            self._space.check(genes)
+        except ValueError:
+            return False
+        return True

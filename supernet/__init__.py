@@ -1,0 +1,27 @@
+"""Networks with shared weights: cells, supernet and stand-alone networks, their training, calibration and evaluation."""
+
+from __future__ import annotations
+
+from genas.supernet.calibration import Calibration, calibrate
+from genas.supernet.fitting import fit
+from genas.supernet.inference import Evaluation, evaluate, fold_bn
+from genas.supernet.network import CellNetwork, Path
+from genas.supernet.sampling import PathSampler, PathSampling
+from genas.supernet.schedules import LearningRate
+from genas.supernet.training import SupernetTrainer, TrainingSettings
+
+__all__ = [
+    "Calibration",
+    "CellNetwork",
+    "Evaluation",
+    "LearningRate",
+    "Path",
+    "PathSampler",
+    "PathSampling",
+    "SupernetTrainer",
+    "TrainingSettings",
+    "calibrate",
+    "evaluate",
+    "fit",
+    "fold_bn",
+]

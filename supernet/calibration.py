@@ -1,0 +1,110 @@
+"""BN statistics of a subnet: a supernet's own running statistics mix all paths and rank subnets at random."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genas.supernet.inference import batches
+from genas.supernet.network import CellNetwork
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the BN statistics of a subnet are found.
+
+    Args:
+        mode: ``exact``: mean and variance over all calibration images, pooled, in one pass; ``ema``: the papers' code: exponential moving
+            average over batches from (0, 1), of which ``(1 - momentum) ** batches`` remains; ``batch``: none are kept, every validation
+            batch is normalised by its own statistics (NATS-Bench), so scores depend on ``batch_size``.
+        images: Number of training images to calibrate on.
+        batch_size: Images per batch of ``ema``.
+        momentum: Weight of the newest batch in ``ema``.
+        augmented: Whether the images are augmented as in training (the papers' code) or plain.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    mode: Literal["exact", "ema", "batch"] = "exact"
+    images: int = 1024
+    batch_size: int = 64
+    momentum: float = 0.1
+    augmented: bool = False
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.batch_size < 1:
+            raise ValueError(f"images and batch_size must be at least 1, but got {self.images} and {self.batch_size}.")
+        if not 0 < self.momentum <= 1:
+            raise ValueError(f"momentum must lie in (0, 1], but got {self.momentum}.")
+
+    @property
+    def leftover(self) -> float:
+        """The share of the start values (0, 1) that is left in the statistics of ``ema``; 0 in the other modes.
+
+        Example:
+            >>> round(Calibration("ema", images=850).leftover, 3)
+            0.229
+        """
+        return (1 - self.momentum) ** math.ceil(self.images / self.batch_size) if self.mode == "ema" else 0.0
+
+
+@torch.no_grad()
+def calibrate(network: CellNetwork, images: Tensor, settings: Calibration) -> CellNetwork:
+    """Set the BN statistics of a subnet in place and put it in the mode in which it is to be evaluated.
+
+    Args:
+        network: A stand-alone network whose BN buffers no one else uses, e.g. from :meth:`CellNetwork.subnet`.
+        images: Normalised calibration images, shape ``(n, image_channels, H, W)``; ``exact`` runs them as one batch.
+        settings: Which statistics.
+
+    Returns:
+        The same network: in evaluation mode, or for ``batch`` with its BN layers in training mode.
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    network.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.train()
+    if settings.mode == "ema":
+        with _momentum(layers, settings.momentum):
+            for batch in batches(images, settings.batch_size):
+                network(batch)
+        network.eval()
+    elif settings.mode == "exact":
+        hooks = [layer.register_forward_hook(_unbiased_to_population) for layer in layers]
+        with _momentum(layers, 1.0):
+            network(images)
+        for hook in hooks:
+            hook.remove()
+        network.eval()
+    return network
+
+
+@contextlib.contextmanager
+def _momentum(layers: list[nn.BatchNorm2d], value: float) -> Iterator[None]:
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = value
+    yield
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+
+
+def _unbiased_to_population(layer: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
+    """Torch keeps the unbiased variance; the population's makes evaluation repeat the calibrating pass exactly."""
+    variance = layer.running_var
+    assert isinstance(variance, Tensor)  # noqa: S101 (for the type checker: BN layers here keep statistics)
+    count = inputs[0].numel() // inputs[0].shape[1]
+    variance.mul_((count - 1) / count)
+
+
+def bn_statistics(network: CellNetwork) -> dict[str, Tensor]:
+    """The BN statistics of a network by name, to be loaded into another with the same operations."""
+    return {name: buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))}

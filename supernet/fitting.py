@@ -1,0 +1,93 @@
+"""The loop around a trainer: progress, log, checkpoints, resume."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from genas.errors import RunError
+from genas.files import atomic_write
+from genas.runs import Run
+from genas.supernet.training import SupernetTrainer
+
+CHECK_STEPS = 50
+"""Steps between two looks at the loss: reading it makes a GPU wait."""
+
+
+def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
+    """Train to the end, from the last checkpoint if the run has one.
+
+    Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch, and
+    ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and started again ends in the same
+    weights, bit for bit, as an unbroken one.
+
+    Args:
+        trainer: A new trainer.
+        run: A run folder open for writing.
+        checkpoint_seconds: Least time between two checkpoints.
+        progress: Whether to show a progress bar on standard error.
+
+    Raises:
+        TrainingDiverged: If the loss is not finite; the last good checkpoint stays.
+        RunError: If ``state.pt`` cannot be read.
+    """
+    if run.weights.exists():
+        run.state.unlink(missing_ok=True)  # killed between the two
+        return
+    if run.state.exists():
+        trainer.load_state(_read_state(run, trainer.device))
+    else:
+        _save_weights(trainer, run.initial)
+    finished_epochs = trainer.step_number // trainer.steps_per_epoch
+    run.keep_log(lambda record: record.get("epoch", 0) <= finished_epochs)
+    started_at = saved_at = time.monotonic()
+    with tqdm(
+        total=trainer.total_steps, initial=trainer.step_number, desc="train", unit="step", disable=not progress, dynamic_ncols=True
+    ) as bar:
+        while trainer.step_number < trainer.total_steps:
+            trainer.step()
+            bar.update()
+            epoch_ends = trainer.step_number % trainer.steps_per_epoch == 0
+            checkpoint_due = time.monotonic() - saved_at >= checkpoint_seconds
+            if epoch_ends or checkpoint_due or trainer.step_number % CHECK_STEPS == 0:
+                trainer.check_finite()
+                bar.set_postfix(loss=f"{trainer.mean_loss:.3f}", refresh=False)
+            if epoch_ends:
+                _log_epoch(trainer, run, time.monotonic() - started_at)
+                trainer.loss_sum.zero_()
+            if checkpoint_due:
+                atomic_write(run.state, lambda path: torch.save(trainer.state(), path))
+                saved_at = time.monotonic()
+    _save_weights(trainer, run.weights)
+    run.state.unlink(missing_ok=True)
+
+
+def _log_epoch(trainer: SupernetTrainer, run: Run, seconds: float) -> None:
+    run.log(
+        {
+            "epoch": trainer.step_number // trainer.steps_per_epoch,
+            "step": trainer.step_number,
+            "train_loss": trainer.mean_loss,
+            "learning_rate": trainer.optimizer.param_groups[0]["lr"],
+            "seconds": round(seconds, 3),
+        }
+    )
+
+
+def _save_weights(trainer: SupernetTrainer, path: Any) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.network.state_dict().items()}
+    atomic_write(path, lambda temporary: save_file(state, temporary))
+
+
+def _read_state(run: Run, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(run.state, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise RunError(
+            f"{run.state} cannot be read ({type(error).__name__}: {error}); delete it to train from the start."
+        ) from error
+    return state

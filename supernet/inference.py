@@ -1,0 +1,122 @@
+"""Fast evaluation of one subnet: BN folded into the convolutions, batches sized to the cache, losses summed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from genas.supernet.network import CellNetwork
+from genas.supernet.operations import ConvBN, DilConv, FactorizedReduce
+
+
+def fold_bn(network: CellNetwork) -> CellNetwork:
+    """Fold every BN that directly follows a convolution into it, in place.
+
+    The network must be in evaluation mode with final BN statistics; afterwards it computes the same function with fewer passes over
+    memory, and can no longer be trained. BN after pooling and in the head stays.
+
+    Args:
+        network: A network whose weights no one else uses, e.g. from :meth:`CellNetwork.subnet`.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: If the network is in training mode.
+    """
+    if any(module.training for module in network.modules()):  # calibrated for ``batch``, only the BN layers train
+        raise ValueError("BN can be folded only in evaluation mode: call network.eval() first.")
+    for module in list(network.modules()):
+        if isinstance(module, ConvBN | DilConv):
+            _fold(module.conv, module.bn, slice(None))
+            module.bn = nn.Identity()
+        elif isinstance(module, FactorizedReduce):
+            half = module.conv_even.out_channels
+            _fold(module.conv_even, module.bn, slice(0, half))
+            _fold(module.conv_odd, module.bn, slice(half, None))
+            module.bn = nn.Identity()
+    return network
+
+
+def _fold(conv: nn.Conv2d, bn: nn.BatchNorm2d, channels: slice) -> None:
+    if bn.running_mean is None or bn.running_var is None:
+        raise ValueError("BN can be folded only with running statistics, but this network keeps none.")
+    weight, bias = bn.weight, bn.bias
+    fused = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        bn.running_mean[channels],
+        bn.running_var[channels],
+        bn.eps,
+        None if weight is None else weight[channels],
+        None if bias is None else bias[channels],
+    )
+    conv.weight, conv.bias = fused
+
+
+class Evaluation(NamedTuple):
+    """What a network makes of a labelled set of images.
+
+    Args:
+        loss: Mean cross-entropy in nats.
+        accuracy: Fraction of images whose true class has the largest logit, in [0, 1].
+        top5: Fraction of images whose true class is among the five largest logits (all classes where there are fewer), in [0, 1].
+    """
+
+    loss: float
+    accuracy: float
+    top5: float
+
+
+def batches(tensor: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Consecutive batches along the first dimension; the last one may be smaller."""
+    for start in range(0, len(tensor), batch_size):
+        yield tensor[start : start + batch_size]
+
+
+@torch.inference_mode()
+def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size: int = 64) -> Evaluation:
+    """Loss and accuracy of a stand-alone network, in whatever mode it is.
+
+    Sums run over images, not batches, in float64, so that the result does not depend on a last, smaller batch.
+
+    Args:
+        network: A network with one operation per edge.
+        images: Normalised images of the network's type, shape ``(n, image_channels, H, W)``.
+        labels: True classes, shape ``(n,)``.
+        batch_size: Images per forward pass. On a CPU small batches stay in the cache.
+
+    Returns:
+        Means over the images; not-a-number losses are passed on.
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    if len(labels) == 0:
+        raise ValueError("evaluate needs at least one image, but got none.")
+    total_loss = torch.zeros((), dtype=torch.float64)
+    hits = torch.zeros(2, dtype=torch.int64)
+    for batch, truth in zip(batches(images, batch_size), batches(labels, batch_size), strict=True):
+        logits = network(batch)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        losses = functional.cross_entropy(logits, truth, reduction="none")
+        rank = _rank(logits, truth)
+        total_loss += losses.double().sum().cpu()
+        hits += torch.stack([(rank < 1).sum(), (rank < 5).sum()]).cpu()
+    count = len(labels)
+    return Evaluation(float(total_loss) / count, float(hits[0]) / count, float(hits[1]) / count)
+
+
+def _rank(logits: Tensor, truth: Tensor) -> Tensor:
+    """How many classes come before the true one, shape ``(n,)``; all of them where its logit is not a number.
+
+    Equal logits are ordered by class, as in argmax: torch's topk leaves their order open.
+    """
+    own = logits.gather(1, truth[:, None])
+    earlier = torch.arange(logits.shape[1], device=logits.device) < truth[:, None]
+    return (~(logits <= own) | ((logits == own) & earlier)).sum(dim=1)

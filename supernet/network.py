@@ -1,0 +1,200 @@
+"""The one network class of both roads: supernet and stand-alone network, discrete paths and weighted mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from genas.seeding import derived_seed
+from genas.spaces.base import NONE, Architecture, SearchSpace
+from genas.spaces.skeleton import Skeleton
+from genas.supernet.cells import Cell, Genes
+from genas.supernet.operations import Noise
+from genas.supernet.skeletons import AuxiliaryHead, ResidualReduction, build_head, build_stems
+
+Path = tuple[tuple[int, ...], ...]
+"""A discrete choice: the genes of every cell of a network, from the first to the last."""
+
+
+@final
+class CellNetwork(nn.Module):
+    """A network of cells.
+
+    With all operations on every edge it is the supernet; with one per edge it is the stand-alone network of an architecture.
+
+    Args:
+        space: The search space: cell types and operations.
+        skeleton: The macro-structure.
+        candidates: For every gene, the operation indices that the network holds; all of the space's by default.
+
+    Raises:
+        ValueError: If the number of ``candidates`` is not the space's number of genes.
+
+    Example:
+        >>> from genas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> supernet = CellNetwork(space, space.supernet_skeleton(num_classes=10, image_size=8, channels=4, cells=1))
+        >>> path = supernet.path(space.parse("3,3,3,3,3,3"))
+        >>> supernet(torch.zeros(2, 3, 8, 8), path).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, space: SearchSpace, skeleton: Skeleton, candidates: Sequence[Sequence[int]] | None = None) -> None:
+        super().__init__()
+        self.space, self.skeleton = space, skeleton
+        self.candidates = tuple(tuple(edge) for edge in (space.candidates if candidates is None else candidates))
+        if len(self.candidates) != space.num_genes:
+            raise ValueError(
+                f"candidates must list the operations of all {space.num_genes} edges of {space.name}, but got {len(self.candidates)}."
+            )
+        self.stems = build_stems(skeleton)
+        self.blocks = nn.ModuleList()
+        by_type = self._split(self.candidates)
+        for block in skeleton.blocks:
+            if block.kind == "residual":
+                self.blocks.append(ResidualReduction(block.in_channels[0], block.channels))
+            else:
+                cell_type = space.cell_types[block.cell_type]
+                self.blocks.append(Cell(cell_type, block, skeleton, space.operations, by_type[block.cell_type]))
+        self.head = build_head(skeleton)
+        self.auxiliary = AuxiliaryHead(skeleton) if skeleton.auxiliary else None
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The searched cells, from the first to the last."""
+        return [block for block in self.blocks if isinstance(block, Cell)]
+
+    @property
+    def cell_types(self) -> tuple[int, ...]:
+        """For each of ``cells``, the position of its type in ``space.cell_types``."""
+        return tuple(block.cell_type for block in self.skeleton.blocks if block.kind == "cell")
+
+    def path(self, architecture: Architecture) -> Path:
+        """The discrete choice that gives every cell of a type the genes of the architecture."""
+        by_type = self.space.split(architecture)
+        return tuple(by_type[cell_type] for cell_type in self.cell_types)
+
+    def forward(self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            images: Normalised images, shape ``(n, image_channels, H, W)``.
+            choice: For every cell the operation index of each edge (one-shot), or the weights of the operations, shape
+                ``(edges, candidates)`` (differentiable). ``None`` is for a stand-alone network: its only path.
+
+        Returns:
+            Logits, shape ``(n, num_classes)``.
+        """
+        logits, _ = self._run(images, choice, auxiliary=False)
+        return logits
+
+    def forward_with_auxiliary(self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the head and of the auxiliary head, for training with an auxiliary loss.
+
+        Args:
+            images: As in :meth:`forward`.
+            choice: As in :meth:`forward`.
+
+        Returns:
+            Two tensors of shape ``(n, num_classes)``.
+
+        Raises:
+            ValueError: If the skeleton has no auxiliary head.
+        """
+        logits, side = self._run(images, choice, auxiliary=True)
+        if side is None:
+            raise ValueError("The skeleton must have an auxiliary head: build it with auxiliary=True.")
+        return logits, side
+
+    def _run(
+        self, images: Tensor, choice: Sequence[Genes | Tensor] | None, *, auxiliary: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        per_cell = iter(self._only_path() if choice is None else self._checked(choice))
+        states, side = self._stem_states(images), None
+        for position, block in enumerate(self.blocks):
+            if isinstance(block, Cell):
+                output = block(states[-block.cell_type.num_inputs :], next(per_cell))
+            else:
+                output = block(states[-1])
+            states = [states[-1], output]
+            if auxiliary and self.auxiliary is not None and position == self.skeleton.auxiliary_position:
+                side = self.auxiliary(output)
+        return self.head(states[-1]), side
+
+    def _stem_states(self, images: Tensor) -> list[Tensor]:
+        """The two states that the first block may read, oldest first."""
+        first = self.stems[0](images)
+        return [first, self.stems[1](first) if len(self.stems) > 1 else first]
+
+    def _checked(self, choice: Sequence[Genes | Tensor]) -> Sequence[Genes | Tensor]:
+        if len(choice) != len(self.cell_types):
+            raise ValueError(
+                f"choice must have one entry for each of the {len(self.cell_types)} cells, but has {len(choice)}; "
+                "network.path(architecture) makes one."
+            )
+        return choice
+
+    def _only_path(self) -> Path:
+        if any(len(edge) > 1 for edge in self.candidates):
+            raise ValueError("A network with several operations on an edge needs a choice: network.path(architecture).")
+        return self.path(tuple(edge[0] if edge else NONE for edge in self.candidates))
+
+    def _split(self, candidates: tuple[tuple[int, ...], ...]) -> list[tuple[tuple[int, ...], ...]]:
+        parts, start = [], 0
+        for cell in self.space.cell_types:
+            parts.append(candidates[start : start + len(cell.edges)])
+            start += len(cell.edges)
+        return parts
+
+    def subnet(self, architecture: Architecture, replaced: Mapping[str, Tensor] | None = None) -> CellNetwork:
+        """The stand-alone network of an architecture with a copy of this network's weights and BN statistics.
+
+        Args:
+            architecture: A valid architecture whose operations the network holds.
+            replaced: Parameters and buffers, by name, to be copied in the place of this network's own.
+
+        Returns:
+            A network with one operation per edge, in the same mode (training or evaluation), that shares no memory with this one.
+        """
+        genes = self.space.check(architecture)
+        for cell, own in zip(self.cells, self.path(genes), strict=True):
+            cell.check(own)
+        with torch.device("meta"):  # no memory, no initialisation: every tensor is assigned below
+            subnet = CellNetwork(self.space, self.skeleton, [(gene,) if gene != NONE else () for gene in genes])
+        weights = {**self.state_dict(), **(replaced or {})}
+        subnet.load_state_dict({name: weights[name].clone() for name in subnet.state_dict()}, assign=True)
+        for parameter in subnet.parameters():
+            parameter.requires_grad_(True)
+        return subnet.train(self.training)
+
+    @classmethod
+    def initialised(cls, space: SearchSpace, skeleton: Skeleton, seed: int) -> CellNetwork:
+        """A network with all of the space's operations and torch's default initialisation, drawn from a seed.
+
+        Torch's initialisers read its global generator; it is put back afterwards.
+
+        Args:
+            space: The search space.
+            skeleton: The macro-structure.
+            seed: Root seed of the run.
+
+        Returns:
+            The supernet on the CPU, in training mode.
+        """
+        before = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
+        try:
+            return cls(space, skeleton)
+        finally:
+            torch.default_generator.set_state(before)
+
+    def seed_noise(self, seed: int) -> None:
+        """Seed the operations that draw noise (S4); every such operation shares one generator."""
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, Noise):
+                module.generator = generator

@@ -1,0 +1,200 @@
+"""The candidate operations of the cells.
+
+Every operation maps a node of ``C`` channels to ``C`` channels at stride 1 or 2. Operations that start with a ReLU do not apply it
+themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node once for all of its readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genas.spaces.skeleton import Skeleton
+
+
+class Operation(nn.Module):
+    """What a cell needs to know of an operation."""
+
+    rectified: ClassVar[bool] = False
+    """Whether the operation reads the rectified node."""
+
+    passes_through: ClassVar[bool] = False
+    """Whether the output is the input itself, not a new tensor."""
+
+
+class Skip(Operation):
+    """The identity: a skip connection at stride 1."""
+
+    passes_through: ClassVar[bool] = True
+
+    def forward(self, node: Tensor) -> Tensor:
+        """The node itself."""
+        return node
+
+
+class Pool(Operation):
+    """3x3 maximum or average pooling with padding 1; averages leave the padding out. DARTS' search network adds BN."""
+
+    def __init__(self, kind: str, channels: int, stride: int, skeleton: Skeleton) -> None:
+        super().__init__()
+        if kind == "max":
+            self.pool: nn.Module = nn.MaxPool2d(3, stride, padding=1)
+        else:
+            self.pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        self.bn = nn.BatchNorm2d(channels, affine=skeleton.affine) if skeleton.pool_bn else None
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
+        pooled: Tensor = self.pool(node)
+        return pooled if self.bn is None else self.bn(pooled)
+
+
+class ConvBN(Operation):
+    """Convolution and BN; with the cell's ReLU before it, NAS-Bench-201's ReLU-Conv-BN and DARTS' preprocessing.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Side of the kernel in pixels; the padding keeps the size.
+        stride: Stride of the convolution.
+        affine: Whether the BN has a weight and a bias.
+        bias: Whether the convolution has a bias.
+    """
+
+    rectified: ClassVar[bool] = True
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, affine: bool = True, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
+        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Normalised convolution of the input."""
+        return self.bn(self.conv(node))
+
+
+class DilConv(Operation):
+    """DARTS' dilated separable convolution: depthwise with dilation 2, pointwise, BN."""
+
+    rectified: ClassVar[bool] = True
+
+    def __init__(self, channels: int, kernel: int, stride: int, *, dilation: int = 2, affine: bool = True) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.depthwise = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+        self.conv = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Normalised separable convolution of the input."""
+        return self.bn(self.conv(self.depthwise(node)))
+
+
+class SepConv(Operation):
+    """DARTS' separable convolution: (ReLU, depthwise, pointwise, BN) twice; the first depthwise carries the stride."""
+
+    rectified: ClassVar[bool] = True
+
+    def __init__(self, channels: int, kernel: int, stride: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.first = DilConv(channels, kernel, stride, dilation=1, affine=affine)
+        self.second = DilConv(channels, kernel, 1, dilation=1, affine=affine)
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Twice-applied separable convolution of the input."""
+        return self.second(functional.relu(self.first(node)))
+
+
+class FactorizedReduce(Operation):
+    """Halves the size without losing pixels: two 1x1 convolutions of stride 2, one of them a pixel further down and right.
+
+    An odd image is padded with one row and one column of zeros for the second convolution.
+    """
+
+    rectified: ClassVar[bool] = True
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.conv_even = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
+        self.conv_odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Reduced node, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""
+        height, width = node.shape[-2:]
+        shifted = functional.pad(node, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else node
+        return self.bn(torch.cat([self.conv_even(node), self.conv_odd(shifted[:, :, 1:, 1:])], dim=1))
+
+
+class Noise(Operation):
+    """S4's operation without information: standard normal noise of the node's shape (Zela et al., ICLR 2020).
+
+    Draws from ``generator``, which whoever runs the network seeds through :meth:`genas.supernet.CellNetwork.seed_noise`.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Noise of the shape of the strided node.
+
+        Raises:
+            RuntimeError: If the network's noise was not seeded.
+        """
+        if self.generator is None:
+            raise RuntimeError("A network with noise operations must be seeded before it runs: call network.seed_noise(seed).")
+        shape = node[:, :, :: self.stride, :: self.stride].shape
+        noise = torch.randn(shape, generator=self.generator, device=self.generator.device, dtype=torch.float32)
+        return noise.to(node.device, node.dtype)
+
+
+Builder = Callable[[int, int, Skeleton], Operation]
+
+BUILDERS: dict[str, Builder] = {
+    "skip_connect": lambda channels, stride, skeleton: (
+        Skip() if stride == 1 else FactorizedReduce(channels, channels, affine=skeleton.affine)
+    ),
+    "nor_conv_1x1": lambda channels, stride, skeleton: ConvBN(
+        channels, channels, 1, stride=stride, affine=skeleton.affine, bias=skeleton.conv_bias
+    ),
+    "nor_conv_3x3": lambda channels, stride, skeleton: ConvBN(
+        channels, channels, 3, stride=stride, affine=skeleton.affine, bias=skeleton.conv_bias
+    ),
+    "avg_pool_3x3": lambda channels, stride, skeleton: Pool("avg", channels, stride, skeleton),
+    "max_pool_3x3": lambda channels, stride, skeleton: Pool("max", channels, stride, skeleton),
+    "sep_conv_3x3": lambda channels, stride, skeleton: SepConv(channels, 3, stride, affine=skeleton.affine),
+    "sep_conv_5x5": lambda channels, stride, skeleton: SepConv(channels, 5, stride, affine=skeleton.affine),
+    "dil_conv_3x3": lambda channels, stride, skeleton: DilConv(channels, 3, stride, affine=skeleton.affine),
+    "dil_conv_5x5": lambda channels, stride, skeleton: DilConv(channels, 5, stride, affine=skeleton.affine),
+    "noise": lambda channels, stride, skeleton: Noise(stride),  # noqa: ARG005 (one signature for all builders)
+}
+"""Operation name to constructor ``(channels, stride, skeleton)``; ``none`` has no module: it is not run."""
+
+
+def build_operation(name: str, channels: int, stride: int, skeleton: Skeleton) -> Operation:
+    """Make one operation of a cell.
+
+    Args:
+        name: Operation name as in ``space.operations``, not ``none``.
+        channels: Channels of input and output.
+        stride: 1 or 2.
+        skeleton: Says whether BN is affine, pools have BN and convolutions a bias.
+
+    Returns:
+        The operation with torch's default initialisation.
+
+    Raises:
+        ValueError: If no operation has this name.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"An operation must be one of {', '.join(BUILDERS)}, but got {name!r}; add its builder to BUILDERS.")
+    return BUILDERS[name](channels, stride, skeleton)

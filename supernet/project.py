@@ -1,0 +1,165 @@
+"""A supernet's run folder: the settings that determine it, and the way back from the folder to the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from genas.data import DataOptions, ImageData
+from genas.devices import resolve_device, resolve_precision
+from genas.errors import RunError
+from genas.runs import Run
+from genas.spaces import SearchSpace, space
+from genas.spaces.skeleton import Skeleton
+from genas.supernet.network import CellNetwork
+from genas.supernet.training import TrainingSettings
+
+COMMAND = "train-supernet"
+"""What ``config.yaml`` of a supernet's run says it was made by."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Size and published variations of the supernet.
+
+    Args:
+        channels: Channels of the first cells.
+        cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); ``None``: the published number.
+        affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (NAS-Bench-201 no, DARTS yes).
+        conv_bias: Whether NAS-Bench-201's convolutions have a bias (newer AutoDL-Projects).
+    """
+
+    channels: int = 16
+    cells: int | None = None
+    affine: bool | None = None
+    conv_bias: bool = False
+
+    def skeleton(self, search_space: SearchSpace, data: ImageData) -> Skeleton:
+        """The macro-structure for a space and a data set."""
+        skeleton = search_space.supernet_skeleton(
+            data.num_classes, data.image_size, data.image_channels, channels=self.channels, cells=self.cells
+        )
+        affine = skeleton.affine if self.affine is None else self.affine
+        return replace(skeleton, affine=affine, conv_bias=self.conv_bias)
+
+
+@dataclass(frozen=True)
+class SupernetConfig:
+    """All that determines a trained supernet: the ``config.yaml`` of its run.
+
+    Args:
+        space: Name of the search space.
+        data: Name of the data set.
+        data_options: Options of the data set.
+        network: Size of the supernet.
+        training: How it is trained.
+        seed: Root seed.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+    """
+
+    space: str = "nasbench201"
+    data: str = "cluttered-digits"
+    data_options: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    def load_data(self) -> ImageData:
+        """The data set, on the CPU."""
+        return self.data_options.load(self.data, seed=self.seed)
+
+    def initial_network(self, data: ImageData) -> CellNetwork:
+        """The supernet before training, on the CPU."""
+        search_space = space(self.space)
+        return CellNetwork.initialised(search_space, self.network.skeleton(search_space, data), self.seed)
+
+
+@final
+@dataclass(frozen=True)
+class TrainedSupernet:
+    """A trained supernet with what its metrics need.
+
+    Args:
+        config: Its settings.
+        network: The trained weights, on the device, in evaluation mode.
+        initial: The weights before the first step, on the CPU.
+        data: The data set, on the device.
+        precision: Compute type that the settings stand for on this device.
+    """
+
+    config: SupernetConfig
+    network: CellNetwork
+    initial: CellNetwork
+    data: ImageData
+    precision: torch.dtype
+
+
+def load_supernet(path: Path, *, device: str | None = None, precision: str | None = None) -> TrainedSupernet:
+    """Read a finished supernet run.
+
+    Args:
+        path: The run folder that ``genas train-supernet`` wrote.
+        device: Where to put it; ``None``: as in its settings.
+        precision: Compute type; ``None``: as in its settings.
+
+    Returns:
+        The supernet.
+
+    Raises:
+        RunError: If the folder is no supernet run, is not finished, or a weight file does not fit its settings.
+    """
+    run = Run.open(path)
+    config = read_config(run)
+    if not run.weights.exists():
+        raise RunError(f"{path} must hold a finished supernet, but has no {run.weights.name}; run genas train-supernet {path} again.")
+    where = resolve_device(device or config.device)
+    data = config.load_data()
+    network, initial = config.initial_network(data), config.initial_network(data)
+    _load_weights(network, run.weights)
+    _load_weights(initial, run.initial)
+    return TrainedSupernet(
+        config, network.to(where).eval(), initial.eval(), data.to(where), resolve_precision(precision or config.precision, where)
+    )
+
+
+def read_config(run: Run) -> SupernetConfig:
+    """The settings of a supernet run.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Its settings.
+
+    Raises:
+        RunError: If they are not a supernet's.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser  # imports of the command line stay out of ``import genas.supernet``
+
+    settings = dict(run.config)
+    command = settings.pop("command", None)
+    if command != COMMAND:
+        raise RunError(f"{run.path} must be a run of genas {COMMAND}, but is one of {command!r}; give the supernet's folder.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SupernetConfig, "supernet")
+    try:
+        parsed = parser.parse_object({"supernet": settings})
+    except ArgumentError as error:
+        raise RunError(f"{run.path} has settings that this version of genas does not know: {error}. Train a new supernet.") from error
+    config: SupernetConfig = parser.instantiate_classes(parsed).supernet
+    return config
+
+
+def _load_weights(network: CellNetwork, path: Path) -> None:
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        raise RunError(f"{path} does not hold the weights of this run's supernet ({error}); restore it or train again.") from error

@@ -1,0 +1,113 @@
+"""Which paths of the supernet a training step takes: uniform single-path sampling and its published variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from genas.spaces.base import NONE, Architecture, CellType, SearchSpace
+from genas.supernet.network import CellNetwork, Path
+
+
+@dataclass(frozen=True)
+class PathSampling:
+    """How paths are drawn.
+
+    Args:
+        sharing: ``network``: one architecture for all cells (SPOS, GeNAS); ``per_cell``: an independent draw for every cell (RLNAS' code
+            for NAS-Bench-201); ``auto``: ``per_cell`` where a network has one cell type, else ``network``.
+        reject_dead_nodes: Redraw a node's operations while all of them are ``none`` (RLNAS' code for NAS-Bench-201: 11,904 of the 15,625
+            cells remain). Spaces whose nodes always have inputs do not offer it. ``None``: true where it is offered.
+        strict_fairness: Every step takes as many paths as an edge has operations, such that each operation is trained exactly once
+            (FairNAS, Chu et al., ICCV 2021), and sums their gradients.
+    """
+
+    sharing: Literal["auto", "network", "per_cell"] = "auto"
+    reject_dead_nodes: bool | None = None
+    strict_fairness: bool = False
+
+
+@final
+class PathSampler:
+    """Draws the paths of training steps.
+
+    Args:
+        network: The supernet.
+        settings: How to draw.
+
+    Raises:
+        ValueError: If the space does not offer the settings.
+    """
+
+    def __init__(self, network: CellNetwork, settings: PathSampling) -> None:
+        space = network.space
+        may_die = space.is_product and len(space.cell_types) == 1 and all(NONE in values for values in space.choices)
+        if settings.reject_dead_nodes and not may_die:
+            raise ValueError(
+                f"reject_dead_nodes needs a space whose nodes can lose all inputs, but every node of {space.name} has inputs; leave it out."
+            )
+        if settings.strict_fairness and settings.reject_dead_nodes:
+            raise ValueError("strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold too; choose one.")
+        one_type = len(space.cell_types) == 1
+        self.space, self._cell_types = space, network.cell_types
+        self.per_cell = settings.sharing == "per_cell" or (settings.sharing == "auto" and one_type)
+        self.reject_dead_nodes = may_die and not settings.strict_fairness and settings.reject_dead_nodes is not False
+        self.strict_fairness = settings.strict_fairness
+
+    def sample(self, rng: np.random.Generator) -> list[Path]:
+        """The paths of one step: one, or under strict fairness one per operation.
+
+        Args:
+            rng: The source of randomness; nothing else is drawn from.
+
+        Returns:
+            Paths for :meth:`CellNetwork.forward`.
+        """
+        if not self.per_cell:
+            return [self._spread(architecture) for architecture in self._draw(rng)]
+        draws = [self._draw(rng) for _ in self._cell_types]
+        parts = [
+            [self.space.split(architecture)[cell_type] for architecture in draw]
+            for draw, cell_type in zip(draws, self._cell_types, strict=True)
+        ]
+        return [tuple(path) for path in zip(*parts, strict=True)]
+
+    def _spread(self, architecture: Architecture) -> Path:
+        by_type = self.space.split(architecture)
+        return tuple(by_type[cell_type] for cell_type in self._cell_types)
+
+    def _draw(self, rng: np.random.Generator) -> list[Architecture]:
+        if self.strict_fairness:
+            return self._fair(rng)
+        if self.reject_dead_nodes:
+            return [tuple(_without_dead_nodes(self.space, self.space.cell_types[0], rng))]
+        return [self.space.sample(rng)]
+
+    def _fair(self, rng: np.random.Generator) -> list[Architecture]:
+        """Permutations of the operations on each edge; where ``none`` only marks missing edges, on the edges of one random topology."""
+        product = self.space.is_product
+        topology = self.space.sample(rng)
+        columns = []
+        for gene, values in zip(topology, self.space.choices, strict=True):
+            allowed = values if product else tuple(value for value in values if value != NONE)
+            columns.append(rng.permutation(allowed).tolist() if product or gene != NONE else [NONE] * len(allowed))
+        return [tuple(path) for path in zip(*columns, strict=True)]
+
+
+def _without_dead_nodes(space: SearchSpace, cell: CellType, rng: np.random.Generator) -> list[int]:
+    """Uniform genes of a cell, node by node redrawn while all inputs of the node are ``none``.
+
+    The product of the nodes' uniform draws is uniform over what remains. Every redraw succeeds with probability at least one half (a
+    node has another operation than ``none``), so the loop ends.
+    """
+    genes: list[int] = []
+    for node in range(cell.num_inputs, cell.num_nodes):
+        edges = [edge for edge, (_, target) in enumerate(cell.edges) if target == node]
+        while True:
+            drawn = [space.choices[edge][int(rng.integers(len(space.choices[edge])))] for edge in edges]
+            if any(gene != NONE for gene in drawn):
+                break
+        genes += drawn
+    return genes

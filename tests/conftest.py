@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real CIFAR images and NAS-Bench-201 accuracies; its tests are skipped where it is missing."""
+    folder = Path(os.environ.get("GENAS_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}; set GENAS_SHARED_DATA to its folder")
+    return folder

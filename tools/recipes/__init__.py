@@ -1,0 +1,1 @@
+"""Recipes: complete settings of one experiment each, as YAML."""
