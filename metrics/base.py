@@ -38,9 +38,8 @@ class Measurement(abc.ABC):
         """
 
     def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:
-        """The architecture whose numbers serve for this one: by default itself."""
-        del space
-        return architecture
+        """The architecture whose numbers serve for this one: the one that stands for all with the same supernet function."""
+        return space.supernet_representative(architecture)
 
 
 class Metric(abc.ABC):

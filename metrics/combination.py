@@ -110,7 +110,7 @@ class Combined(Metric):
         Returns:
             Independent uniform draws.
         """
-        rng = generator(context.settings.seed, "reference architectures")
+        rng = generator(context.seed, "reference architectures")
         return [context.space.sample(rng) for _ in range(self.reference)]
 
     def _reference_scores(self, metric: Metric, context: Context) -> tuple[float, float]:

@@ -30,23 +30,21 @@ class ScoringSettings:
     """On what subnets are evaluated.
 
     Args:
-        images: Number of validation images, drawn once with the classes in proportion; ``None``: all.
+        valid_images: Number of validation images, drawn once with the classes in proportion; ``None``: all.
         calibration: How BN statistics are found.
         batch_size: Images per forward pass.
-        seed: Root seed of the draws and of the weight noise.
 
     Raises:
         ValueError: If a number is not positive.
     """
 
-    images: int | None = 2000
+    valid_images: int | None = 2000
     calibration: Calibration = field(default_factory=Calibration)
     batch_size: int = 64
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.images is not None and self.images < 1):
-            raise ValueError(f"images and batch_size must be at least 1, but got {self.images} and {self.batch_size}.")
+        if self.batch_size < 1 or (self.valid_images is not None and self.valid_images < 1):
+            raise ValueError(f"valid_images and batch_size must be at least 1, but got {self.valid_images} and {self.batch_size}.")
 
 
 @final
@@ -58,12 +56,15 @@ class Context:
     Args:
         trained: The supernet.
         settings: On what to evaluate.
+        seed: Root seed of the draws of images and of the weight noise.
         store: Where measurements are kept; by default in memory.
     """
 
-    def __init__(self, trained: TrainedSupernet, settings: ScoringSettings, store: ScoreStore | None = None) -> None:
+    def __init__(
+        self, trained: TrainedSupernet, settings: ScoringSettings, *, seed: int = 0, store: ScoreStore | None = None
+    ) -> None:
         self.supernet, self.initial, self.data = trained.network, trained.initial, trained.data
-        self.precision, self.settings = trained.precision, settings
+        self.precision, self.settings, self.seed = trained.precision, settings, seed
         self.store = store or ScoreStore(":memory:")
         self._calibrated: dict[Architecture, dict[str, Tensor]] = {}
         self._worked_out: dict[Hashable, object] = {}
@@ -76,7 +77,7 @@ class Context:
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal digest of everything that measurements depend on besides themselves: weights, images, settings, precision."""
-        digest = hashlib.sha256(f"{self.data.fingerprint} {self.settings!r} {self.precision} {self.device.type}".encode())
+        digest = hashlib.sha256(f"{self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}".encode())
         for network in (self.initial, self.supernet):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
@@ -147,7 +148,7 @@ class Context:
         copies: list[dict[str, Tensor]] = [{}]
         if noise is not None:
             level = noise
-            copies = self.once(level, lambda: list(perturbed_parameters(self.supernet, level, self.settings.seed)))
+            copies = self.once(level, lambda: list(perturbed_parameters(self.supernet, level, self.seed)))
         evaluations = []
         for parameters in copies:
             subnet = self.supernet.subnet(architecture, replaced={**parameters, **statistics})
@@ -155,7 +156,7 @@ class Context:
                 fold_bn(subnet.eval())
             else:  # every batch is normalised by its own statistics
                 calibrate(subnet, self._calibration_images, self.settings.calibration)
-            subnet.seed_noise(derived_seed(self.settings.seed, "noise operations"))
+            subnet.seed_noise(derived_seed(self.seed, "noise operations"))
             images, labels = self._validation
             evaluations.append(evaluate(subnet.to(images.dtype), images, labels, batch_size=self.settings.batch_size))
         return evaluations
@@ -165,7 +166,7 @@ class Context:
             return {}
         if architecture not in self._calibrated:
             subnet = self.supernet.subnet(architecture)
-            subnet.seed_noise(derived_seed(self.settings.seed, "noise operations"))
+            subnet.seed_noise(derived_seed(self.seed, "noise operations"))
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 calibrate(subnet, self._calibration_images, self.settings.calibration)
             self._calibrated[architecture] = bn_statistics(subnet)
@@ -173,16 +174,16 @@ class Context:
 
     @cached_property
     def _validation(self) -> tuple[Tensor, Tensor]:
-        split, limit = self.data.valid, self.settings.images
+        split, limit = self.data.valid, self.settings.valid_images
         if limit is not None and limit < len(split):
-            rng = generator(self.settings.seed, "validation images")
+            rng = generator(self.seed, "validation images")
             chosen = torch.from_numpy(stratified_subset(split.labels.cpu().numpy(), limit, rng)).to(self.device)
             return self.data.normalize(split.images[chosen], self.precision), split.labels[chosen]
         return self.data.normalize(split.images, self.precision), split.labels
 
     @cached_property
     def _calibration_images(self) -> Tensor:
-        settings, seed = self.settings.calibration, self.settings.seed
+        settings, seed = self.settings.calibration, self.seed
         count = min(settings.images, len(self.data.train))
         chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(self.data.train))[:count])
         if settings.augmented:

@@ -10,7 +10,7 @@ import numpy as np
 
 from genas.metrics.base import Measurement, Metric
 from genas.metrics.context import Context
-from genas.metrics.noise import Noise, NoiseKind, NoiseLevel, NoiseScope
+from genas.metrics.noise import Noise, NoiseLevel
 from genas.spaces import Architecture
 
 
@@ -82,12 +82,10 @@ class Flatness(Metric):
     r"""Flatness of the validation loss under Gaussian weight noise; see :func:`flatness` for the formula.
 
     Args:
-        stds: Noise levels; by default the best set of GeNAS' Table 5 on NAS-Bench-201.
-        noise: ``shared``, ``independent`` or ``cumulative``, see :class:`Noise`.
-        scope: ``all`` parameters or those inside the ``cells``.
+        noise: Levels and kind of the noise; by default the best levels of GeNAS' Table 5 on NAS-Bench-201. The losses of repeated draws are
+            averaged before the slopes are taken.
         alpha: Weight of the loss at the first level.
         epsilon: Added to the denominator; the authors' code adds 1e-5.
-        repeats: Noise draws per level; their losses are averaged before the slopes are taken.
 
     Reference:
         Jeong et al., GeNAS: Neural Architecture Search with Better Generalization, IJCAI 2023, Eq. 4.
@@ -96,32 +94,24 @@ class Flatness(Metric):
     name: ClassVar[str] = "flatness"
     unit: ClassVar[str] = "1/nat"
 
-    stds: tuple[float, ...] = (2e-3, 1e-2, 2e-2)
-    noise: NoiseKind = "shared"
-    scope: NoiseScope = "all"
+    noise: Noise = Noise()
     alpha: float = 1.0
     epsilon: float = 0.0
-    repeats: int = 1
 
     def __post_init__(self) -> None:
-        flatness(np.zeros(len(self.levels)), self.stds, alpha=self.alpha, epsilon=self.epsilon)  # checks the numbers
-
-    @property
-    def levels(self) -> tuple[NoiseLevel, ...]:
-        """The noise levels."""
-        return Noise(tuple(self.stds), self.noise, self.scope, self.repeats).levels
+        flatness(np.zeros(len(self.noise.stds)), self.noise.stds, alpha=self.alpha, epsilon=self.epsilon)  # checks the numbers
 
     @property
     def scale(self) -> float:
         r"""GeNAS' :math:`\beta = 1 / \sigma_1`."""
-        return 1 / self.stds[0]
+        return 1 / self.noise.stds[0]
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """The losses at each level."""
-        return tuple(NoisyLosses(level) for level in self.levels)
+        return tuple(NoisyLosses(level) for level in self.noise.levels)
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """Flatness of each architecture."""
         losses = [context.measure(measurement, architectures).mean(axis=1) for measurement in self.measurements]
-        return flatness(np.stack(losses, axis=-1), self.stds, alpha=self.alpha, epsilon=self.epsilon)
+        return flatness(np.stack(losses, axis=-1), self.noise.stds, alpha=self.alpha, epsilon=self.epsilon)

@@ -35,7 +35,6 @@ class NoiseLevel:
     repeats: int
 
 
-@final
 @dataclass(frozen=True)
 class Noise:
     r"""Levels and kind of the weight noise.

@@ -10,7 +10,7 @@ import numpy as np
 from deap import base, tools
 
 from genas.search.constraint import Constraint
-from genas.search.operators import crossed, mutated
+from genas.search.operators import crossed, deap_random, mutated
 from genas.search.searcher import Searcher
 from genas.search.unseen import Unseen
 from genas.seeding import generator
@@ -128,8 +128,9 @@ class Evolution(Searcher):
         self._generation += 1
         children: list[Architecture] = []
         if len(self._archive):
-            children += self._children(self._mutation, self._config.mutations)
-            children += self._children(self._crossover, self._config.crossovers)
+            with deap_random(self._rng):
+                children += self._children(self._mutation, self._config.mutations)
+                children += self._children(self._crossover, self._config.crossovers)
         while len(children) < self._config.population:
             architecture = self._unseen.sample(self._rng)
             if architecture is None:

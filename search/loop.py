@@ -94,14 +94,15 @@ def search(
     if keep < 1:
         raise ValueError(f"keep must be at least 1, but got {keep}.")
     history: list[Batch] = []
+    best = np.nan
     with tqdm(total=searcher.budget, desc="search", unit="arch", disable=not progress) as bar:
         while architectures := searcher.ask():
             scores = np.array(score(architectures), dtype=np.float64)
             searcher.tell(architectures, scores)
             history.append(Batch(len(history), tuple(architectures), scores))
             bar.update(len(architectures))
-            if top := _top(history, 1):
-                bar.set_postfix_str(f"best {top[0][1]:.4g}")
+            best = np.fmax.reduce(scores, initial=best)  # fmax passes over NaN
+            bar.set_postfix_str(f"best {best:.4g}")
             if on_batch is not None:
                 on_batch(history[-1])
     top = _top(history, keep)

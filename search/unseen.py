@@ -25,8 +25,8 @@ class Unseen:
         space: Where they come from.
         constraint: What they may cost; ``None``: anything.
         dedup_key: Architectures with equal keys count as one, such as ``space.supernet_key``; ``None``: only equal ones.
-        patience: After how many random draws in a row without a new architecture a large space counts as exhausted.
-            A space of at most 131,072 gene vectors is listed instead, so that none of it is missed.
+        patience: After how many random draws in a row without a new architecture a large space counts as
+            exhausted. A space of at most 131,072 gene vectors is listed instead, so that none of it is missed.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Unseen:
         """Why :meth:`sample` returned ``None``, for people."""
         limit = f" with {self._constraint}" if self._constraint else ""
         if self._listable:
-            return f"all {len(self._seen):,} different architectures of {self._space.name}{limit} were proposed"
+            return f"all {len(self._seen):,} architectures of {self._space.name}{limit} were proposed"
         return f"{self._draws:,} random architectures of {self._space.name} had no new one{limit} among them"
 
     def _allowed(self, architecture: Architecture) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from genas.supernet.calibration import Calibration, calibrate
 from genas.supernet.fitting import fit
 from genas.supernet.inference import Evaluation, evaluate, fold_bn
-from genas.supernet.network import CellNetwork, Path
+from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.sampling import PathSampler, PathSampling
 from genas.supernet.schedules import LearningRate
 from genas.supernet.training import SupernetTrainer, TrainingSettings
@@ -15,7 +15,7 @@ __all__ = [
     "CellNetwork",
     "Evaluation",
     "LearningRate",
-    "Path",
+    "NetworkPath",
     "PathSampler",
     "PathSampling",
     "SupernetTrainer",

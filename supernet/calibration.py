@@ -21,11 +21,11 @@ class Calibration:
 
     Args:
         mode: ``exact``: mean and variance over all calibration images, pooled, in one pass; ``ema``: the papers' code: exponential moving
-            average over batches from (0, 1), of which ``(1 - momentum) ** batches`` remains; ``batch``: none are kept, every validation
+            average over batches from (0, 1), of which ``(1 - ema_momentum) ** batches`` remains; ``batch``: none are kept, every validation
             batch is normalised by its own statistics (NATS-Bench), so scores depend on ``batch_size``.
         images: Number of training images to calibrate on.
-        batch_size: Images per batch of ``ema``.
-        momentum: Weight of the newest batch in ``ema``.
+        ema_batch_size: Images per batch of ``ema``.
+        ema_momentum: Weight of the newest batch in ``ema``.
         augmented: Whether the images are augmented as in training (the papers' code) or plain.
 
     Raises:
@@ -34,15 +34,15 @@ class Calibration:
 
     mode: Literal["exact", "ema", "batch"] = "exact"
     images: int = 1024
-    batch_size: int = 64
-    momentum: float = 0.1
+    ema_batch_size: int = 64
+    ema_momentum: float = 0.1
     augmented: bool = False
 
     def __post_init__(self) -> None:
-        if self.images < 1 or self.batch_size < 1:
-            raise ValueError(f"images and batch_size must be at least 1, but got {self.images} and {self.batch_size}.")
-        if not 0 < self.momentum <= 1:
-            raise ValueError(f"momentum must lie in (0, 1], but got {self.momentum}.")
+        if self.images < 1 or self.ema_batch_size < 1:
+            raise ValueError(f"images and ema_batch_size must be at least 1, but got {self.images} and {self.ema_batch_size}.")
+        if not 0 < self.ema_momentum <= 1:
+            raise ValueError(f"ema_momentum must lie in (0, 1], but got {self.ema_momentum}.")
 
     @property
     def leftover(self) -> float:
@@ -52,7 +52,7 @@ class Calibration:
             >>> round(Calibration("ema", images=850).leftover, 3)
             0.229
         """
-        return (1 - self.momentum) ** math.ceil(self.images / self.batch_size) if self.mode == "ema" else 0.0
+        return (1 - self.ema_momentum) ** math.ceil(self.images / self.ema_batch_size) if self.mode == "ema" else 0.0
 
 
 @torch.no_grad()
@@ -73,8 +73,8 @@ def calibrate(network: CellNetwork, images: Tensor, settings: Calibration) -> Ce
         layer.reset_running_stats()
         layer.train()
     if settings.mode == "ema":
-        with _momentum(layers, settings.momentum):
-            for batch in batches(images, settings.batch_size):
+        with _momentum(layers, settings.ema_momentum):
+            for batch in batches(images, settings.ema_batch_size):
                 network(batch)
         network.eval()
     elif settings.mode == "exact":

@@ -15,7 +15,7 @@ from genas.supernet.cells import Cell, Genes
 from genas.supernet.operations import Noise
 from genas.supernet.skeletons import AuxiliaryHead, ResidualReduction, build_head, build_stems
 
-Path = tuple[tuple[int, ...], ...]
+NetworkPath = tuple[tuple[int, ...], ...]
 """A discrete choice: the genes of every cell of a network, from the first to the last."""
 
 
@@ -73,7 +73,7 @@ class CellNetwork(nn.Module):
         """For each of ``cells``, the position of its type in ``space.cell_types``."""
         return tuple(block.cell_type for block in self.skeleton.blocks if block.kind == "cell")
 
-    def path(self, architecture: Architecture) -> Path:
+    def path(self, architecture: Architecture) -> NetworkPath:
         """The discrete choice that gives every cell of a type the genes of the architecture."""
         by_type = self.space.split(architecture)
         return tuple(by_type[cell_type] for cell_type in self.cell_types)
@@ -138,7 +138,7 @@ class CellNetwork(nn.Module):
             )
         return choice
 
-    def _only_path(self) -> Path:
+    def _only_path(self) -> NetworkPath:
         if any(len(edge) > 1 for edge in self.candidates):
             raise ValueError("A network with several operations on an edge needs a choice: network.path(architecture).")
         return self.path(tuple(edge[0] if edge else NONE for edge in self.candidates))

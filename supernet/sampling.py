@@ -8,7 +8,7 @@ from typing import Literal, final
 import numpy as np
 
 from genas.spaces.base import NONE, Architecture, CellType, SearchSpace
-from genas.supernet.network import CellNetwork, Path
+from genas.supernet.network import CellNetwork, NetworkPath
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PathSampler:
         self.reject_dead_nodes = may_die and not settings.strict_fairness and settings.reject_dead_nodes is not False
         self.strict_fairness = settings.strict_fairness
 
-    def sample(self, rng: np.random.Generator) -> list[Path]:
+    def sample(self, rng: np.random.Generator) -> list[NetworkPath]:
         """The paths of one step: one, or under strict fairness one per operation.
 
         Args:
@@ -74,7 +74,7 @@ class PathSampler:
         ]
         return [tuple(path) for path in zip(*parts, strict=True)]
 
-    def _spread(self, architecture: Architecture) -> Path:
+    def _spread(self, architecture: Architecture) -> NetworkPath:
         by_type = self.space.split(architecture)
         return tuple(by_type[cell_type] for cell_type in self._cell_types)
 

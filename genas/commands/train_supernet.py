@@ -86,7 +86,7 @@ def probe_subnets(run: Path, count: int, seed: int) -> dict[str, float | int] | 
     trained = load_supernet(run)
     rng = generator(seed, "probe")
     architectures = [trained.network.space.sample(rng) for _ in range(count)]
-    accuracies = Accuracy().score(Context(trained, ScoringSettings(seed=seed)), architectures)
+    accuracies = Accuracy().score(Context(trained, ScoringSettings(), seed=seed), architectures)
     chance = 1 / trained.data.num_classes
     say(
         f"validation accuracy of {count} random subnets: {np.mean(accuracies):.1%} on average, "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from genas.data.npz import read_npz
 from genas.data.source import Pool, Request, Source
 
 KNOWN = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test", "classes")
@@ -30,9 +28,8 @@ def load_npz(request: Request) -> Source:
         (``split="nasbench201"``).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        TypeError: If an array has the wrong dtype.
-        ValueError: If the file is damaged or an array is missing, unknown or misshapen.
+        ValueError: If the file is damaged or an array is missing, unknown or misshapen. A missing file raises
+            ``FileNotFoundError``, an array of the wrong dtype ``TypeError``.
     """
     path = request.path()
     arrays = _read(path)
@@ -55,18 +52,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise FileNotFoundError(
             f"no file {path}; npz:PATH needs a file written by numpy.savez with x_train and y_train"
         )
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.ndarray):
-            with file:
-                return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} can not be read ({error}); it is truncated or no .npz file of plain arrays: write it again"
-        ) from error
-    raise ValueError(
-        f"{path} holds one array without a name; write it with numpy.savez(path, x_train=..., y_train=...)"
-    )
+    return read_npz(path)
 
 
 def _pool(path: Path, arrays: dict[str, npt.NDArray[Any]], role: str) -> Pool | None:

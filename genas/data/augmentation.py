@@ -101,5 +101,6 @@ class Augmentation:
         first = torch.randint(size, (2, count, 1), generator=generator) - self.cutout // 2
         position = torch.arange(size)
         rows, columns = (position >= first) & (position < first + self.cutout)
-        blank = (rows[:, :, None] & columns[:, None, :])[..., None].to(images.device)
-        return images.permute(0, 2, 3, 1).masked_fill(blank, 0).permute(0, 3, 1, 2)
+        kept = ~(rows[:, :, None] & columns[:, None, :])[..., None]
+        blanked: Tensor = images.permute(0, 2, 3, 1) * kept.to(images.device)
+        return blanked.permute(0, 3, 1, 2)

@@ -16,7 +16,10 @@ TEST_FRACTION = 0.2
 
 
 def read_digits() -> tuple[Images, Labels]:
-    """All digits, images of shape ``(1797, 8, 8, 1)`` with 0 = paper and 255 = ink, and labels of shape ``(1797,)``.
+    """All digits, with 0 = paper and 255 = ink.
+
+    Returns:
+        Images of shape ``(1797, 8, 8, 1)`` and labels of shape ``(1797,)``.
 
     Reference:
         Kaynak, Methods of Combining Multiple Classifiers and Their Applications to Handwritten Digit Recognition, 1995

@@ -36,8 +36,7 @@ def load_imagenet16(request: Request) -> Source:
         Pools of 151,700 training and 6,000 evaluation images in the complete files.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or none of its images belongs to the first 120 classes.
+        FileNotFoundError: If a file is missing. A damaged one raises ``ValueError``.
 
     References:
         Chrabaszcz et al., A Downsampled Variant of ImageNet, arXiv:1707.08819; Dong and Yang, NAS-Bench-201, ICLR 2020.

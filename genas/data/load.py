@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ for _name, _loader in {
 def load_data(
     name: str,
     *,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     download: bool = False,
     image_size: int | None = None,
     split: str = "auto",
@@ -75,11 +76,9 @@ def load_data(
         The data on the CPU.
 
     Raises:
-        KeyError: If the name is unknown; the message has the nearest and all known ones.
-        FileNotFoundError: If a file is missing.
-        TypeError: If an array has the wrong dtype.
-        ValueError: If an option does not fit the data, or the files are damaged or mislabelled. Messages name the file
-            and the cure.
+        ValueError: If an option does not fit the data, or the files are damaged or mislabelled. An unknown name raises
+            ``KeyError``, a missing file ``FileNotFoundError``, an array of the wrong dtype ``TypeError``. All messages
+            name the file, or the nearest name, and the cure.
 
     Example:
         >>> data = load_data("digits", max_train=100)
@@ -95,7 +94,8 @@ def load_data(
         if value is not None and value < 1:
             raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit")
     kind, _, argument = name.partition(":")
-    source = LOADERS[kind](Request(name, argument, data_root, download, image_size))
+    root = None if data_root is None else Path(data_root)
+    source = LOADERS[kind](Request(name, argument, root, download, image_size))
     if max_train is not None and max_train < len(source.class_names):
         raise ValueError(
             f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}"
@@ -150,8 +150,7 @@ def _image_data(name: str, source: Source, parts: Partition, splits: dict[str, S
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of ``x / 255`` over all pixels of each channel.
 
-    Computed from the counts of the 256 values, so exact up to the last rounding and independent of the order of
-    summation.
+    The sums of the values and of their squares are exact integers, so the result is the same on every machine.
 
     Args:
         images: Shape ``(n, height, width, channels)``.
@@ -161,17 +160,22 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
     Raises:
         ValueError: If a channel has one value only, which can not be normalised.
+
+    Example:
+        >>> channel_statistics(np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1))
+        ((0.5,), (0.5,))
     """
-    values = np.arange(256) / 255
     means, stds = [], []
     for channel in range(images.shape[3]):
-        counts = np.bincount(images[..., channel].reshape(-1), minlength=256)
-        mean = float(counts @ values / counts.sum())
-        means.append(mean)
-        stds.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+        # Blocks, because bincount widens pixels to eight bytes.
+        blocks = (images[start : start + 1_000, ..., channel].ravel() for start in range(0, len(images), 1_000))
+        counts = np.sum([np.bincount(block, minlength=256) for block in blocks], axis=0)
         if np.count_nonzero(counts) == 1:
             raise ValueError(
-                f"all training images have the value {counts.argmax()} everywhere in channel {channel}; they show "
-                "nothing to learn"
+                f"all training images have the value {counts.argmax()} everywhere in channel {channel}; "
+                "they show nothing to learn from"
             )
+        number, total, squares = (int(counts @ np.arange(256) ** power) for power in (0, 1, 2))
+        means.append(total / (255 * number))
+        stds.append(math.sqrt(number * squares - total**2) / (255 * number))
     return tuple(means), tuple(stds)

@@ -78,8 +78,7 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
     if source.valid is not None and kind != "auto":
         raise ValueError(
             f"{source.valid.origin}: the files hold their own validation images, so split must be 'auto', but got "
-            f"{split!r}; "
-            "remove those images or the option"
+            f"{split!r}; remove those images or the option"
         )
     if kind != "stratified" and valid_fraction is not None and (kind != "auto" or source.valid or source.evaluation):
         raise ValueError(
@@ -90,7 +89,7 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
         return _with_test(
             Share.whole(source.train), Share.whole(source.valid), source.test, "official validation images"
         )
-    if source.evaluation is not None and kind != "stratified":
+    if source.evaluation is not None and kind in {"auto", "file"}:
         return _halved(source.train, source.evaluation, path, seed)
     fraction = 0.5 if valid_fraction is None else valid_fraction
     train, valid, origin = _divided(source.train, kind, path, fraction, seed)
@@ -104,8 +103,7 @@ def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tu
         if len(pool.labels) != NASBENCH201_IMAGES:
             raise ValueError(
                 f"{pool.origin}: the nasbench201 split divides the {NASBENCH201_IMAGES} training images of CIFAR-10 "
-                "in the official order, "
-                f"but there are {len(pool.labels)}; choose split='stratified'"
+                f"in the official order, but there are {len(pool.labels)}; choose split='stratified'"
             )
         return *nasbench201_split(), "official NAS-Bench-201 split (seed 1021)"
     parts = stratified_split(pool.labels, fraction, generator(seed, "data", "split"))

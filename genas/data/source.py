@@ -40,7 +40,10 @@ class Request:
     image_size: int | None = None
 
     def path(self) -> Path:
-        """The path after the colon, below ``data_root`` if it is relative.
+        """Where the files of ``NAME:PATH`` are.
+
+        Returns:
+            The path after the colon, below ``data_root`` if it is relative.
 
         Raises:
             ValueError: If there is no path or a download is asked for.
@@ -48,10 +51,13 @@ class Request:
         if not self.argument:
             raise ValueError(f"{self.name!r} must be followed by a path, as in '{self.name.rstrip(':')}:PATH'")
         self.refuse_download()
-        return (self.data_root or Path()) / Path(self.argument).expanduser()
+        return (self.data_root or Path()).expanduser() / Path(self.argument).expanduser()
 
     def root(self) -> Path:
-        """The folder of downloaded data sets.
+        """Where downloaded data sets are.
+
+        Returns:
+            The folder.
 
         Raises:
             ValueError: If it was not given, or the name has an argument.
@@ -125,8 +131,7 @@ class Pool:
             The pool.
 
         Raises:
-            TypeError: If a dtype is wrong.
-            ValueError: If a shape is wrong or the counts differ.
+            ValueError: If a shape is wrong or the counts differ. A wrong dtype raises ``TypeError``.
         """
         _check_images(origin, images)
         _check_labels(origin, labels)
@@ -150,7 +155,7 @@ def _check_images(origin: str, images: npt.NDArray[Any]) -> None:
             f"{origin}: images must have shape (n, height, width) or (n, height, width, channels), but have "
             f"{images.shape}; reshape them"
         )
-    if images.ndim == 4 and images.shape[1] in {1, 3} and images.shape[3] not in {1, 3}:
+    if images.ndim == 4 and images.shape[1] in {1, 3} and images.shape[2] > 3 and images.shape[3] not in {1, 3}:
         raise ValueError(
             f"{origin}: channels must come last, but the shape is {images.shape}; write images.transpose(0, 2, 3, 1)"
         )
@@ -185,7 +190,7 @@ class Source:
             split.
 
     Raises:
-        ValueError: If a class has no training image or a label has no class.
+        ValueError: If a class has no training image, a label has no class, or two arguments contradict each other.
     """
 
     class_names: tuple[str, ...]
@@ -199,6 +204,12 @@ class Source:
     nasbench201: bool = False
 
     def __post_init__(self) -> None:
+        if self.evaluation is not None and not self.valid is self.test is None:
+            raise ValueError(
+                "evaluation images are halved into validation and test images; give them or those, not both"
+            )
+        if (self.mean is None) != (self.std is None):
+            raise ValueError(f"mean and std go together, but got {self.mean} and {self.std}")
         known = len(self.class_names)
         for pool in (self.train, self.valid, self.test, self.evaluation):
             if pool is not None and pool.labels.max() >= known:
@@ -211,8 +222,7 @@ class Source:
             names = ", ".join(f"{label} ({self.class_names[label]})" for label in missing[:5])
             raise ValueError(
                 f"{self.train.origin}: every class needs training images, but {len(missing)} of {known} have none: "
-                f"{names}; "
-                "add images, or renumber the labels without gaps"
+                f"{names}; add images, or renumber the labels without gaps"
             )
         if known < 2:
             raise ValueError(

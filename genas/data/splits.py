@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from genas.data.npz import read_npz
 from genas.data.source import Labels, Positions
 
 NASBENCH201_IMAGES = 50_000
@@ -151,8 +152,7 @@ def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Posi
 
 def _positions_by_key(path: Path) -> dict[str, Positions]:
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: _integers(arrays[key]) for key in arrays.files}
+        return {key: _integers(values) for key, values in read_npz(path).items()}
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return {key: _integers(_unwrapped(values)) for key, values in content.items()}
 

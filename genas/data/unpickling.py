@@ -62,7 +62,8 @@ class _PlainUnpickler(pickle.Unpickler):  # noqa: S301 - the very class that mak
 
 def _numeric_dtype(code: str, *_: object) -> np.dtype[Any]:
     """A dtype of numbers; pickles pass its code and two flags about copies."""
-    dtype = np.dtype(code)
+    # A copy of its own, since the pickle goes on to set its byte order.
+    dtype = np.dtype(code, copy=True)
     if dtype.kind not in "biufc":
         raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")
     return dtype
@@ -73,6 +74,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     if encoding not in {"latin1", "latin-1"}:
         raise pickle.UnpicklingError(f"it encodes bytes by {encoding!r}")
     return codecs.encode(text, "latin1")
+
+
+def _no_bytes() -> bytes:
+    """The empty bytes, for which old protocols have no sign of their own."""
+    return b""
 
 
 def _blank_array(kind: object, _shape: object, _code: object) -> npt.NDArray[Any]:
@@ -102,4 +108,5 @@ _MAKERS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "scalar"): _number,
     ("numpy.core.numeric", "_frombuffer"): _array_of_buffer,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _no_bytes,
 }

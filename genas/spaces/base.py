@@ -180,6 +180,19 @@ class SearchSpace(abc.ABC):
     def supernet_key(self, architecture: Architecture) -> Hashable:
         """Equal for architectures that compute the same function with a supernet's shared weights."""
 
+    def supernet_representative(self, architecture: Architecture) -> Architecture:
+        """The one architecture of a class of equal ``supernet_key`` that is evaluated for all of them.
+
+        By default every architecture stands for itself, as suits a space whose ``supernet_key`` is the architecture.
+
+        Args:
+            architecture: A valid architecture.
+
+        Returns:
+            The same architecture for all members of the class.
+        """
+        return architecture
+
     @abc.abstractmethod
     def angle_key(self, architecture: Architecture) -> Hashable:
         """Equal for architectures whose weight vectors of the angle metric are the same.

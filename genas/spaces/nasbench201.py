@@ -150,6 +150,10 @@ class NASBench201(SearchSpace):
         """Return the key of 7,810 classes: :func:`genas.spaces.nasbench201_keys.supernet_key`."""
         return nasbench201_keys.supernet_key(architecture)
 
+    def supernet_representative(self, architecture: Architecture) -> Architecture:
+        """Return the first member of the class in lexicographic order."""
+        return _representatives()[nasbench201_keys.supernet_key(architecture)]
+
     def angle_key(self, architecture: Architecture) -> Hashable:
         """Return the key of 6,604 classes: :func:`genas.spaces.nasbench201_keys.angle_key`."""
         return nasbench201_keys.angle_key(architecture)
@@ -193,3 +197,12 @@ def _official_order() -> tuple[Architecture, ...]:
 @functools.cache
 def _official_indices() -> dict[Architecture, int]:
     return {architecture: index for index, architecture in enumerate(_official_order())}
+
+
+@functools.cache
+def _representatives() -> dict[str, Architecture]:
+    """Return the first architecture of each class of equal supernet functions."""
+    first: dict[str, Architecture] = {}
+    for architecture in NASBench201().architectures():
+        first.setdefault(nasbench201_keys.supernet_key(architecture), architecture)
+    return first

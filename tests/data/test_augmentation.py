@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ def test_border_of_normalised_images_may_differ_by_channel() -> None:
     border = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     moved = Augmentation(crop_padding=4)(images, seeded(), border=border)
     for channel in range(3):
-        assert set(moved[:, channel].unique().tolist()) == {0.0, channel + 1.0}
+        assert set(moved[:, channel].flatten().tolist()) == {0.0, channel + 1.0}
 
 
 def test_crop_in_pixels_pads_with_black_before_normalisation(data: ImageData) -> None:
@@ -66,10 +65,11 @@ def test_every_crop_position_and_both_directions_occur_equally_often() -> None:
     images = torch.zeros(1, 1, 3, 3, dtype=torch.uint8)
     images[0, 0] = torch.arange(1, 10, dtype=torch.uint8).view(3, 3)
     moved = Augmentation(flip=True, crop_padding=padding)(images.expand(count, -1, -1, -1), seeded())
-    centres, frequencies = moved[:, 0, 1, 1].unique(return_counts=True)
-    assert centres.tolist() == list(range(1, 10))
+    frequencies = moved[:, 0, 1, 1].bincount()
+    assert len(frequencies) == 10
+    assert frequencies[0] == 0
     # Nine positions, 2,000 expected each, standard deviation 42.
-    assert (frequencies - count / 9).abs().max() < 5 * 42
+    assert (frequencies[1:] - count / 9).abs().max() < 5 * 42
     # Away from the border the direction shows in the order of the middle row.
     whole = moved[(moved[:, 0, 1] > 0).all(dim=1)][:, 0, 1]
     mirrored = (whole[:, 0] > whole[:, 2]).double().mean()
@@ -106,14 +106,14 @@ def test_cutout_blanks_with_the_mean_in_a_training_batch(data: ImageData) -> Non
 
 
 def test_cutout_refuses_pixels() -> None:
-    with pytest.raises(TypeError, match="mean of normalised images, but got torch.uint8; normalise first"):
+    with pytest.raises(TypeError, match=r"mean of normalised images, but got torch.uint8; normalise first"):
         Augmentation(cutout=2)(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), seeded())
 
 
 @pytest.mark.parametrize("name", ["crop_padding", "cutout"])
 def test_negative_sizes_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must not be negative, but got -1"):
-        Augmentation(**{name: -1})
+        Augmentation(**{name: -1})  # type: ignore[arg-type]
 
 
 def test_nothing_asked_nothing_done() -> None:
@@ -123,14 +123,13 @@ def test_nothing_asked_nothing_done() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
-def test_same_generator_same_batch_and_global_generators_untouched(data: ImageData) -> None:
-    states = torch.get_rng_state(), np.random.get_state()[1].tolist()
+def test_same_generator_same_batch_and_the_global_generator_untouched(data: ImageData) -> None:
+    before = torch.get_rng_state()
     augmentation = data.augmentation(cutout=4)
     batches = [data.training_batch(torch.arange(9), augmentation, seeded(seed))[0] for seed in (3, 3, 4)]
     assert torch.equal(batches[0], batches[1])
     assert not torch.equal(batches[0], batches[2])
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.random.get_state()[1].tolist() == states[1]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_draws_do_not_depend_on_the_device(data: ImageData) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -150,14 +149,6 @@ def test_validation_images_never_come_from_the_test_set(write_npz: Writer) -> No
         used = {image.permute(1, 2, 0).numpy().tobytes() for image in data.valid.images}
         assert len(used) == 16
         assert not used & test
-
-
-class _EntryPoint:
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def load(self) -> Any:
-        return self.value
 
 
 def test_a_loader_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:

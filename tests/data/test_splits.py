@@ -91,7 +91,7 @@ def test_fraction_out_of_range(fraction: float) -> None:
 
 @pytest.mark.parametrize("fraction", [0.01, 0.95])
 def test_too_few_images_to_split(fraction: float) -> None:
-    with pytest.raises(ValueError, match="each of 2 classes, but valid_fraction=.* of 10 images for training"):
+    with pytest.raises(ValueError, match=r"each of 2 classes, but valid_fraction=.* of 10 images for training"):
         stratified_split(np.arange(10) % 2, fraction, rng())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -53,32 +54,39 @@ def _randomise(network: CellNetwork, seed: int) -> None:
                 module.running_var.uniform_(0.5, 1.5, generator=generator)
 
 
+def _make(
+    name: str = "nasbench201",
+    kind: str = "supernet",
+    *,
+    channels: int = 2,
+    cells: int | None = None,
+    size: int = 8,
+    classes: int = 5,
+    seed: int = 0,
+    candidates: Sequence[Sequence[int]] | None = None,
+    **options: Any,
+) -> CellNetwork:
+    search_space = space(name)
+    skeleton = replace(_skeleton(search_space, kind, channels, cells, size, classes), **options)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = CellNetwork(search_space, skeleton, candidates).double()
+    _randomise(network, seed)
+    network.seed_noise(seed)
+    return network
+
+
 @pytest.fixture
 def make_network() -> MakeNetwork:
     """Builds a float64 network of a named space with random BN weights and statistics, in training mode."""
+    return _make
 
-    def make(
-        name: str = "nasbench201",
-        kind: str = "supernet",
-        *,
-        channels: int = 2,
-        cells: int | None = None,
-        size: int = 8,
-        classes: int = 5,
-        seed: int = 0,
-        candidates: Sequence[Sequence[int]] | None = None,
-        **options: Any,
-    ) -> CellNetwork:
-        search_space = space(name)
-        skeleton = replace(_skeleton(search_space, kind, channels, cells, size, classes), **options)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = CellNetwork(search_space, skeleton, candidates).double()
-        _randomise(network, seed)
-        network.seed_noise(seed)
-        return network
 
-    return make
+@pytest.fixture(scope="session")
+def shared_network() -> MakeNetwork:
+    """As ``make_network``, but built once for all tests: for those that change no weight. It comes in training mode."""
+    built = functools.cache(_make)
+    return lambda *names, **options: built(*names, **options).train()
 
 
 @pytest.fixture
@@ -142,8 +150,7 @@ def _bn(layer: nn.BatchNorm2d, values: Tensor) -> Tensor:
 
 def _conv(layer: nn.Conv2d, values: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
     kernel = layer.weight.shape[-1]
-    groups = len(layer.weight) // layer.weight.shape[1] if layer.weight.shape[1] == 1 else 1
-    groups = values.shape[1] if groups > 1 or (layer.weight.shape[1] == 1 and values.shape[1] > 1) else 1
+    groups = values.shape[1] // layer.weight.shape[1]
     padding = dilation * (kernel // 2)
     return functional.conv2d(values, layer.weight, layer.bias, stride, padding, dilation, groups)
 

@@ -1,0 +1,236 @@
+"""``genas evolve``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genas.commands.evaluation import ContextRecipe, Scores
+from genas.commands.reporting import say, table
+from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
+from genas.files import write_json
+from genas.metrics import (
+    Angle,
+    Combined,
+    Context,
+    CostOf,
+    Flatness,
+    Join,
+    Metric,
+    Noise,
+    ScoringSettings,
+    architecture_cost,
+    parse_metric,
+)
+from genas.report import draw_architecture
+from genas.runs import Run
+from genas.scores import ScoreStore
+from genas.search import Batch, Constraint, Evolution, EvolutionConfig, RandomSearch, Searcher, SearchResult, process_pool, search
+from genas.spaces import Architecture, NASBench201
+from genas.supernet.project import TrainedSupernet, load_supernet
+
+
+def evolve(
+    run: Path,
+    out: Path | None = None,
+    metric: str = "angle+flatness",
+    join: Join = "sum",
+    noise: Noise = Noise(),  # noqa: B008 (frozen)
+    alpha: float = 1.0,
+    epsilon: float = 0.0,
+    repeat_dilated_weight: bool = False,
+    scoring: ScoringSettings = ScoringSettings(),  # noqa: B008 (frozen)
+    searcher: Literal["evolution", "random"] = "evolution",
+    evolution: EvolutionConfig = EvolutionConfig(),  # noqa: B008 (frozen)
+    max_macs: int | None = None,
+    max_params: int | None = None,
+    cost_of: CostOf = "standalone",
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    top: int = 10,
+    progress: bool = True,
+) -> None:
+    """Search the subnets of a trained supernet.
+
+    The same command continues a search that was interrupted: every measurement is kept in the supernet's folder. Writes result.json and
+    pictures of the winner.
+
+    Args:
+        run: Folder of the supernet, written by genas train-supernet.
+        out: Folder of the search; by default RUN/searches/METRIC-SEED.
+        metric: Metric names joined by +, each with an optional weight, such as angle+16*flatness. Known: accuracy, top5, loss, angle,
+            flatness, macs, params, and those of other packages.
+        join: How several metrics are joined: sum (GeNAS), or standardized by the scores of random architectures.
+        noise: Weight noise of flatness.
+        alpha: Weight of the loss at the first noise level in flatness.
+        epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.
+        repeat_dilated_weight: Repeat the slip of the authors' angle on DARTS: dilated convolutions count their BN weight twice.
+        scoring: On what subnets are evaluated.
+        searcher: evolution, or random for as many random architectures.
+        evolution: Settings of the evolution.
+        max_macs: Most multiply-accumulates per image.
+        max_params: Most trainable weights.
+        cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or subnet.
+        seed: Root seed of the search and of the weight noise.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32 or bf16.
+        workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result does not
+            depend on it.
+        top: How many of the best architectures to report.
+        progress: Whether to show a progress bar.
+    """
+    if join == "rank":
+        raise ValueError("A rank depends on the architectures that it is taken among, so a search cannot use it; use join=standardized.")
+    keep_freed_memory()
+    torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
+    own = {"angle": Angle(repeat_dilated_weight), "flatness": Flatness(noise, alpha, epsilon)}
+    scored_by = parse_metric(metric, settings=own, join=join)
+    settings = {name: value for name, value in locals().items() if name in _SETTINGS}
+    where = resolve_device(device)
+    trained = load_supernet(run, device=device, precision=precision)
+    constraint = _constraint(trained, max_macs, max_params, cost_of)
+    folder = out or run / "searches" / f"{metric}-{seed}"
+    with (
+        Run.create(folder, {"command": "evolve", "run": run, **settings}, device_facts(where, trained.precision)) as opened,
+        ScoreStore(Run.open(run).scores) as store,
+        _executor(workers or (available_cores() if where.type == "cpu" else 1), scored_by) as executor,
+    ):
+        context = Context(trained, scoring, seed=seed, store=store)
+        scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, device, precision))
+        opened.keep_log(lambda _: False)  # a continued search replays its log too
+        found = search(
+            _searcher(searcher, context, evolution, constraint, seed),
+            scores,
+            progress=progress,
+            keep=top,
+            on_batch=lambda batch: opened.log(_summary(batch)),
+        )
+        result = {"metric": metric, **_result(context, scored_by, found, cost_of)}
+        write_json(opened.result, result)
+        opened.figures.mkdir(exist_ok=True)
+        for suffix in ("svg", "png"):
+            draw_architecture(context.space, found.best, opened.figures / f"best.{suffix}", title=f"{metric}, seed {seed}")
+        _report(context, result)
+        say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
+
+
+_SETTINGS = (
+    "metric",
+    "join",
+    "noise",
+    "alpha",
+    "epsilon",
+    "repeat_dilated_weight",
+    "scoring",
+    "searcher",
+    "evolution",
+    "max_macs",
+    "max_params",
+    "cost_of",
+    "seed",
+    "device",
+    "precision",
+    "top",
+)
+"""The arguments that a result depends on."""
+
+
+@contextlib.contextmanager
+def _executor(workers: int, metric: Metric) -> Iterator[Executor | None]:
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, but got {workers}.")
+    if workers == 1 or not metric.measurements:
+        yield None
+        return
+    with process_pool(workers) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _constraint(trained: TrainedSupernet, max_macs: int | None, max_params: int | None, cost_of: CostOf) -> Constraint | None:
+    if max_macs is None and max_params is None:
+        return None
+    return Constraint(lambda architecture: architecture_cost(trained.network, architecture, cost_of), max_macs, max_params)
+
+
+def _searcher(
+    kind: Literal["evolution", "random"], context: Context, evolution: EvolutionConfig, constraint: Constraint | None, seed: int
+) -> Searcher:
+    space = context.space
+    if kind == "evolution":
+        return Evolution(space, seed=seed, config=evolution, constraint=constraint)
+    budget = evolution.population * evolution.generations
+    return RandomSearch(space, seed=seed, evaluations=budget, batch=evolution.population, constraint=constraint)
+
+
+def _summary(batch: Batch) -> dict[str, Any]:
+    finite = batch.scores[~np.isnan(batch.scores)]
+    return {
+        "generation": batch.number + 1,
+        "evaluations": len(batch.architectures),
+        "failures": len(batch.scores) - len(finite),
+        "best": float(finite.max()) if len(finite) else None,
+        "mean": float(finite.mean()) if len(finite) else None,
+    }
+
+
+def _result(context: Context, metric: Metric, found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
+    parts = [term.metric for term in metric.terms] if isinstance(metric, Combined) else [metric]
+    architectures = [architecture for architecture, _ in found.top]
+    values = {part.name: part.values(context, architectures).tolist() for part in parts}
+    entries = []
+    for rank, (architecture, score) in enumerate(found.top):
+        cost = architecture_cost(context.supernet, architecture, cost_of)
+        entries.append(
+            {
+                "rank": rank + 1,
+                **_names(context, architecture),
+                "score": score,
+                "metrics": {name: column[rank] for name, column in values.items()},
+                "params": cost.params,
+                "macs": cost.macs,
+            }
+        )
+    return {
+        "space": context.space.name,
+        "evaluations": found.evaluations,
+        "failures": found.failures,
+        "finished_because": found.finished_because,
+        "best": entries[0],
+        "top": entries,
+    }
+
+
+def _names(context: Context, architecture: Architecture) -> dict[str, Any]:
+    index = {"index": context.space.index(architecture)} if isinstance(context.space, NASBench201) else {}
+    return {"architecture": context.space.format(architecture), "genes": list(architecture), **index}
+
+
+def _report(context: Context, result: dict[str, Any]) -> None:
+    names = list(result["best"]["metrics"])
+    shown = "index" if "index" in result["best"] else "genes"
+    rows = [
+        [
+            str(entry["rank"]),
+            f"{entry['score']:.5g}",
+            *[f"{entry['metrics'][name]:.5g}" for name in names],
+            f"{entry['params'] / 1e6:.3f} M",
+            f"{entry['macs'] / 1e6:.1f} M",
+            ",".join(map(str, entry["genes"])) if shown == "genes" else str(entry["index"]),
+        ]
+        for entry in result["top"]
+    ]
+    say(f"{result['evaluations']} architectures of {context.space.name} scored by {result['metric']}: {result['finished_because']}.\n")
+    say(table(["rank", "score", *names, "params", "macs", shown], rows))
+    say(f"\nbest: {result['best']['architecture']}")

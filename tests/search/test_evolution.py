@@ -1,0 +1,184 @@
+"""Evolution: it finds optima that are known, and never strays from its rules."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genas.search import PRESETS, Constraint, Evolution, EvolutionConfig, RandomSearch, search
+from genas.spaces import DARTS, Cost, NASBench201
+
+SMALL = EvolutionConfig(population=12, generations=8, parents=4, mutations=5, crossovers=5)
+
+FRESH_PROCESS = """
+import random, sys
+import numpy as np
+random.seed(sys.argv[1]); np.random.seed(int(sys.argv[1]))
+from genas.search import Evolution, EvolutionConfig, search
+from genas.spaces import DARTS
+config = EvolutionConfig(population=10, generations=4, parents=3, mutations=4, crossovers=4)
+score = lambda batch: [sum(gene * place for place, gene in enumerate(arch)) for arch in batch]
+result = search(Evolution(DARTS(), seed=5, config=config), score, progress=False)
+print([batch.architectures for batch in result.history])
+"""
+
+
+def convolutions(batch) -> np.ndarray:
+    return np.array([sum(gene in (4, 5) for gene in architecture) for architecture in batch], dtype=float)
+
+
+@pytest.mark.parametrize("preset", ["rlnas-nasbench201", "recommended"])
+def test_finds_the_optimum_of_rugged_objectives(preset: str, rugged, all_cells) -> None:
+    ranks = []
+    for seed in range(20):
+        score = rugged(seed)
+        result = search(Evolution(NASBench201(), seed=seed, config=PRESETS[preset]), score, progress=False)
+        ranks.append(int((score(all_cells) > result.top[0][1] + 1e-9).sum()))
+    assert max(ranks) < 16  # the top 0.1 %
+    assert ranks.count(0) >= 19
+
+
+def test_beats_random_search_on_darts() -> None:
+    evolved = search(Evolution(DARTS(), seed=0), convolutions, progress=False)
+    random = search(RandomSearch(DARTS(), seed=0, evaluations=1000), convolutions, progress=False)
+    assert evolved.top[0][1] == 16 > random.top[0][1]
+
+
+def test_every_generation_is_scored_and_none_twice(rugged) -> None:
+    result = search(Evolution(NASBench201(), seed=0), rugged(0), progress=False)
+    assert [len(batch.architectures) for batch in result.history] == [50] * 20
+    asked = list(itertools.chain.from_iterable(batch.architectures for batch in result.history))
+    assert len(set(asked)) == 1000 == result.evaluations == Evolution(NASBench201(), seed=0).budget
+    assert result.finished_because == "20 generations were scored"
+
+
+def test_archive_is_the_best_of_all_and_only_improves(rugged) -> None:
+    searcher, score = Evolution(NASBench201(), seed=1, config=SMALL), rugged(1)
+    seen: dict[tuple[int, ...], float] = {}
+    worst = -np.inf
+    while batch := searcher.ask():
+        scores = score(batch)
+        seen |= dict(zip(batch, scores.tolist(), strict=True))
+        searcher.tell(batch, scores)
+        best = sorted(seen.items(), key=lambda pair: -pair[1])[: SMALL.parents]
+        assert searcher.archive == best
+        assert best[-1][1] >= worst
+        worst = best[-1][1]
+
+
+def test_children_descend_from_the_archive() -> None:
+    config = replace(SMALL, population=50, mutations=25, crossovers=25, generations=2, mutation_rate=0.04)
+    searcher = Evolution(DARTS(), seed=0, config=config)
+    batch = searcher.ask()
+    searcher.tell(batch, convolutions(batch))
+    parents = np.array([architecture for architecture, _ in searcher.archive])
+    children = np.array(searcher.ask())
+    nearest = (children[:, None] != parents[None]).sum(axis=2).min(axis=1)
+    assert nearest.max() < 20
+    assert nearest[:25].mean() < 5  # mutations first; two random architectures differ in 17 genes on average
+
+
+def test_failed_evaluations_are_no_parents() -> None:
+    searcher = Evolution(NASBench201(), seed=2, config=SMALL)
+    failed: set[tuple[int, ...]] = set()
+    asked: list[tuple[int, ...]] = []
+    while batch := searcher.ask():
+        scores = np.array([np.nan if sum(architecture) > 12 else sum(architecture) for architecture in batch])
+        failed |= {architecture for architecture, score in zip(batch, scores, strict=True) if np.isnan(score)}
+        asked += batch
+        searcher.tell(batch, scores)
+        assert not failed & {architecture for architecture, _ in searcher.archive}
+    assert failed
+    assert len(set(asked)) == len(asked) == searcher.budget
+
+
+def test_infinite_scores_are_ranked() -> None:
+    searcher = Evolution(NASBench201(), seed=0, config=SMALL)
+    batch = searcher.ask()
+    searcher.tell(batch, [np.inf, -np.inf, *range(10)])
+    assert [score for _, score in searcher.archive] == [np.inf, 9, 8, 7]
+    assert searcher.archive[0][0] == batch[0]
+
+
+def test_generations_shrink_when_the_space_is_used_up() -> None:
+    limit = Constraint(lambda architecture: Cost(macs=1 + int("".join(map(str, architecture)), 5)), max_macs=40)
+    result = search(Evolution(NASBench201(), seed=0, config=SMALL, constraint=limit), convolutions, progress=False)
+    assert [len(batch.architectures) for batch in result.history] == [12, 12, 12, 4]
+    assert result.finished_because == "all 40 architectures of nasbench201 with macs <= 40 were proposed"
+
+
+def test_first_generation_may_be_the_whole_space() -> None:
+    limit = Constraint(lambda architecture: Cost(macs=1 + sum(architecture)), max_macs=2)
+    result = search(Evolution(NASBench201(), seed=0, config=SMALL, constraint=limit), convolutions, progress=False)
+    assert [len(batch.architectures) for batch in result.history] == [7]
+
+
+def test_constraint_is_never_violated_on_darts() -> None:
+    limit = Constraint(lambda architecture: Cost(macs=sum(architecture)), max_macs=60)
+    result = search(Evolution(DARTS(), seed=0, config=SMALL, constraint=limit), convolutions, progress=False)
+    assert result.evaluations == 96
+    assert all(limit.allows(architecture) for batch in result.history for architecture in batch.architectures)
+
+
+def test_equal_functions_are_scored_once() -> None:
+    space = NASBench201()
+    result = search(
+        Evolution(space, seed=0, config=SMALL, dedup_key=space.supernet_key), convolutions, progress=False
+    )
+    keys = [space.supernet_key(architecture) for batch in result.history for architecture in batch.architectures]
+    assert len(set(keys)) == len(keys) == 96
+
+
+def test_legacy_preset_leaves_the_reduction_cell_to_crossover() -> None:
+    config = replace(PRESETS["genas-darts"], crossovers=0, mutations=50, generations=2)
+    searcher = Evolution(DARTS(), seed=0, config=config)
+    batch = searcher.ask()
+    searcher.tell(batch, convolutions(batch))
+    reductions = {architecture[14:] for architecture, _ in searcher.archive}
+    assert {architecture[14:] for architecture in searcher.ask()} <= reductions
+
+
+def test_history_is_the_same_in_fresh_processes() -> None:
+    histories = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", FRESH_PROCESS, seed]
+        histories.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert histories[0] == histories[1]
+    assert histories[0].count("(") == 4 + 40
+
+
+def test_presets_are_the_published_settings() -> None:
+    assert set(PRESETS) == {"recommended", "spos", "rlnas-nasbench201", "genas-darts"}
+    table = {
+        name: (c.population, c.generations, c.parents, c.mutations, c.crossovers, c.mutation_rate)
+        for name, c in PRESETS.items()
+    }
+    assert table["spos"] == table["genas-darts"] == table["recommended"] == (50, 20, 10, 25, 25, 0.1)
+    assert table["rlnas-nasbench201"] == (100, 20, 30, 50, 50, 0.1)
+    assert [name for name, config in PRESETS.items() if config.mutation_excludes_none] == ["rlnas-nasbench201"]
+    assert [name for name, config in PRESETS.items() if config.mutated_genes == "normal"] == ["genas-darts"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"population": 0}, "population must be at least 1, but got 0"),
+        ({"generations": 0}, "generations must be at least 1"),
+        ({"parents": 0}, "parents must be at least 1"),
+        ({"tries": 0}, "tries must be at least 1"),
+        ({"mutations": -1}, r"must not be negative and fit .* of 50, but got -1 \+ 25"),
+        ({"mutations": 26}, r"fit into the population of 50, but got 26 \+ 25"),
+        ({"mutation_rate": 1.5}, r"mutation_rate must lie in \[0, 1\], but got 1.5"),
+        ({"mutated_genes": "reduction"}, "mutated_genes must be all or normal, but got 'reduction'"),
+    ],
+)
+def test_bad_settings_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvolutionConfig(**change)

@@ -1,0 +1,171 @@
+"""Weights and multiply-accumulates of built networks against the closed forms of ``genas.spaces.costs`` and the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from genas.spaces import GENOTYPES, NONE, NASBench201, SearchSpace, Skeleton, space
+from genas.spaces.costs import cost
+from genas.supernet import CellNetwork
+
+CANDIDATES = tuple[tuple[int, ...], ...]
+
+
+def alone(architecture: Sequence[int]) -> CANDIDATES:
+    """The candidates of a stand-alone network."""
+    return tuple((gene,) if gene != NONE else () for gene in architecture)
+
+
+def count_params(network: CellNetwork) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def count_macs(network: CellNetwork) -> tuple[int, int]:
+    """Multiply-accumulates of one image, seen by hooks: as the network runs, and with the edges that it leaves out."""
+    total = 0
+
+    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Linear):
+            # NAS-Bench-201's published numbers count the classifier's bias, DARTS' do not.
+            total += module.weight.numel() + (module.out_features if network.skeleton.kind == "nasbench201" else 0)
+        elif isinstance(module, nn.Conv2d):
+            total += (module.weight[0].numel() + (module.bias is not None)) * output[0].numel()
+
+    network.eval()
+    for module in network.modules():
+        module.register_forward_hook(add)
+    skeleton, device = network.skeleton, next(network.parameters()).device
+    network(torch.zeros(1, skeleton.image_channels, skeleton.image_size, skeleton.image_size, device=device))
+    live = total
+    for cell in network.cells:
+        genes = [edge[0] if edge else NONE for edge in cell.candidates]
+        node = torch.zeros(1, cell.block.channels, cell.block.node_size, cell.block.node_size, device=device)
+        for edge in set(range(len(genes))) - set(cell.cell_type.live_edges(genes)):
+            if genes[edge] != NONE:
+                cell.operation(edge, genes[edge])(node)
+    return live, total
+
+
+def on_meta(search_space: SearchSpace, skeleton: Skeleton, candidates: CANDIDATES | None = None) -> CellNetwork:
+    """A network with shapes and without memory."""
+    with torch.device("meta"):
+        return CellNetwork(search_space, skeleton, candidates)
+
+
+# -------------------------------------------------------------------------------------------------------- NAS-Bench-201
+
+
+@pytest.mark.parametrize(("cells", "options"), [(50, {}), (10, {"affine": False}), (10, {"affine": False, "conv_bias": True})])
+def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options) -> None:
+    search_space, rng = NASBench201(), np.random.default_rng(0)
+    skeleton = Skeleton("nasbench201", 4, 1, 10, 8, image_channels=1, **options)
+    for _ in range(cells):
+        architecture = search_space.sample(rng)
+        network = CellNetwork(search_space, skeleton, alone(architecture))
+        expected, live = (cost(search_space, skeleton, architecture, live_only=live) for live in (False, True))
+        assert count_params(network) == expected.params
+        assert count_macs(network) == (live.macs, expected.macs)
+
+
+@pytest.mark.parametrize(
+    ("index", "classes", "size", "params", "macs"),
+    [
+        (0, 10, 32, 129_306, 15_647_370),
+        (11, 10, 32, 802_426, 113_951_370),
+        (284, 100, 32, 107_156, 11_721_060),
+        (1462, 10, 32, 1_531_546, 220_119_690),
+        (1651, 10, 32, 73_306, 7_783_050),
+        (4317, 120, 16, 248_456, 7_851_640),
+        (11472, 100, 32, 565_236, 78_567_780),
+    ],
+)
+def test_published_nasbench201_networks_at_full_size(index, classes, size, params, macs) -> None:
+    search_space = NASBench201()
+    network = on_meta(search_space, search_space.standalone_skeleton(classes, size), alone(search_space.from_index(index)))
+    assert count_params(network) == params
+    assert count_macs(network)[1] == macs
+
+
+def test_odd_images_cost_what_the_closed_form_says() -> None:
+    search_space = NASBench201()
+    skeleton = search_space.standalone_skeleton(10, 13, channels=2, cells=2)
+    network = on_meta(search_space, skeleton, alone((3, 2, 1, 4, 3, 2)))
+    assert count_macs(network)[0] == cost(search_space, skeleton, (3, 2, 1, 4, 3, 2)).macs
+
+
+# ------------------------------------------------------------------------------------------------------------ supernets
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "params"),
+    [("nasbench201", 10, 1_686_106), ("darts", 10, 2_005_114), ("darts", 100, 2_028_244)],
+)
+def test_supernets_have_the_known_number_of_weights(name, classes, params) -> None:
+    search_space = space(name)
+    assert count_params(on_meta(search_space, search_space.supernet_skeleton(classes, 32))) == params
+
+
+@pytest.mark.parametrize("name", ["s1", "s3", "s4"])
+def test_small_supernets_have_the_weights_of_the_closed_form(name) -> None:
+    search_space = space(name)
+    skeleton = search_space.supernet_skeleton(10, 8, channels=4, cells=3)
+    assert count_params(on_meta(search_space, skeleton)) == cost(search_space, skeleton).params
+
+
+# ---------------------------------------------------------------------------------------------------------------- DARTS
+
+
+@pytest.mark.parametrize(
+    ("genotype", "channels", "params", "macs"),
+    [
+        ("GENAS_FLATNESS_C10", 52, 5_564_090, 610_058_800),
+        ("GENAS_ANGLE_FLATNESS_C10", 44, 5_344_118, 592_905_456),
+        ("GENAS_FLATNESS_C100", 46, 5_195_205, 579_473_040),
+        ("GENAS_ANGLE_FLATNESS_C100", 48, 5_413_696, 602_400_192),
+        ("DARTS_V2", 48, 4_718_752, 529_911_552),
+    ],
+)
+def test_published_darts_networks_on_imagenet(genotype, channels, params, macs) -> None:
+    search_space = space("darts")
+    skeleton = search_space.standalone_skeleton(1000, 224, channels=channels)
+    assert (skeleton.kind, skeleton.cells) == ("darts-imagenet", 14)
+    network = on_meta(search_space, skeleton, alone(search_space.parse(GENOTYPES[genotype])))
+    assert count_params(network) == params
+    assert count_macs(network)[0] == macs
+
+
+def test_the_darts_network_on_cifar() -> None:
+    search_space = space("darts")
+    skeleton, genes = search_space.standalone_skeleton(10, 32), search_space.parse("DARTS_V2")
+    network = on_meta(search_space, skeleton, alone(genes))
+    assert count_params(network) == 3_349_342
+    assert count_macs(network)[0] == cost(search_space, skeleton, genes).macs
+
+
+@pytest.mark.parametrize(("kind", "size"), [("darts-search", 8), ("darts-search", 9), ("darts-cifar", 11), ("darts-imagenet", 45)])
+def test_random_darts_cells_cost_what_the_closed_form_says(kind, size) -> None:
+    search_space, rng = space("darts"), np.random.default_rng(1)
+    for affine in (True, False):
+        skeleton = Skeleton(kind, 4, 3, 10, size, affine=affine)
+        for _ in range(4):
+            architecture = search_space.sample(rng)
+            network = CellNetwork(search_space, skeleton, alone(architecture))
+            expected = cost(search_space, skeleton, architecture)
+            assert (count_params(network), count_macs(network)[0]) == (expected.params, expected.macs)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("darts-cifar", 32), ("darts-imagenet", 224)])
+def test_the_auxiliary_head_adds_the_weights_of_the_closed_form(kind, size) -> None:
+    search_space = space("darts")
+    skeleton = Skeleton(kind, 4, 6, 10, size, auxiliary=True)
+    genes = search_space.parse("PC_DARTS_CIFAR")
+    network = on_meta(search_space, skeleton, alone(genes))
+    assert count_params(network) == cost(search_space, skeleton, genes).params
+    assert count_macs(network)[0] == cost(search_space, skeleton, genes).macs, "it does not run in evaluation"
