@@ -99,11 +99,16 @@ class _HelpFormatter(DefaultHelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         shown = dashed(super()._format_action_invocation(action))
-        is_flag = str(action.metavar).startswith("{true,false") or action.dest == "print_config"
-        return shown.partition(" ")[0] if is_flag else shown
+        name = shown.partition(" ")[0]
+        if str(action.metavar).startswith("{true,false"):
+            return f"{name}, --no-{name[2:]}"
+        return name if action.dest == "print_config" else shown
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
 
     def _expand_help(self, action: argparse.Action) -> str:
-        return _plain(super()._expand_help(action)).replace("``", "")
+        return re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action))).replace("``", "")
 
 
 def _explained(message: str, types: Mapping[str, Any]) -> str:

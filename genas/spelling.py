@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, final, get_args
+from typing import Any, final, get_args, get_origin
 
 _TRUTHS = ("true", "false", "yes", "no", "null")
 _RECIPES = "genas.recipes"
@@ -57,6 +57,8 @@ class Spelling:
             value = attached if equals else self._pop_value(name, negated, rest)
             if name == "config" and value is not None:
                 files.append(f"--config={_config_file(value)}")
+            elif value is not None and self._is_sequence(name) and not value.startswith("["):
+                words.append(f"--{name}=[{value}]")
             else:
                 words.append(f"--{name}" if value is None else f"--{name}={value}")
         return [*files, *words, *rest]
@@ -74,6 +76,10 @@ class Spelling:
 
     def _is_flag(self, name: str) -> bool:
         return bool in (self.types.get(name), *get_args(self.types.get(name)))
+
+    def _is_sequence(self, name: str) -> bool:
+        hint = self.types.get(name)
+        return not {tuple, list}.isdisjoint(get_origin(part) for part in (hint, *get_args(hint)))
 
     def _resolve(self, given: str) -> tuple[str, bool]:
         """Return the full name of an option, and whether it was given as ``--no-NAME``."""

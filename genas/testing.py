@@ -63,7 +63,7 @@ class SpaceContract(abc.ABC):
         for architecture in samples:
             checked = space.check(np.array(architecture).tolist())
             assert checked == architecture
-            assert all(type(gene) is int for gene in checked)
+            assert all(type(gene) is int for gene in (*architecture, *checked))
         assert len(set(samples)) > min(100, space.size) // 2
 
     def test_size_and_sampling_agree_with_the_full_list(self) -> None:
@@ -284,7 +284,7 @@ class SearcherContract(abc.ABC):
     def test_infeasible_constraint_is_an_error(self) -> None:
         """With no architecture allowed, the first ask says what the smallest one costs."""
         searcher = self.make(NASBench201(), 0, Constraint(lambda _: Cost(macs=1001), max_macs=1000))
-        with refuses(InfeasibleError, "macs <= 1,000", "macs = 1,001"):
+        with refuses(InfeasibleError, "macs <= 1,000", "1,001"):
             searcher.ask()
 
 

@@ -1,4 +1,4 @@
-"""Metrics that score the subnets of a trained supernet: accuracy, loss, angle, flatness, cost, and their combinations."""
+"""Metrics that score the subnets of a supernet: accuracy, loss, angle, flatness, cost, and their combinations."""
 
 from __future__ import annotations
 

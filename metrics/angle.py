@@ -17,7 +17,8 @@ from genas.supernet import CellNetwork
 from genas.supernet.operations import DilConv, Operation, Pool, Skip
 
 Sums = np.ndarray
-"""Three sums of a part of the weight vectors v0 (initial) and v (trained): ``<v0, v>``, ``|v0|^2``, ``|v|^2``; float64, shape ``(3,)``."""
+"""Three sums of a part of the weight vectors v0 (initial) and v (trained): ``<v0, v>``, ``|v0|^2``, ``|v|^2``; float64,
+shape ``(3,)``."""
 
 
 @final
@@ -25,22 +26,25 @@ Sums = np.ndarray
 class AngleTable:
     r"""The angle of every architecture of a supernet, from a few sums.
 
-    The weight vector of an architecture is the concatenation of its fixed parts and, for every live path of every cell, of the weights on
-    that path. Inner products add up over parts, so each of the three sums is
+    The weight vector of an architecture is the concatenation of its fixed parts and, for every live path of every cell,
+    of the weights on that path. Inner products add up over parts, so each of the three sums is
 
     .. math:: S(a) = S_\text{fixed} + \sum_e m_e(a)\, S[e, o_e], \qquad
         \cos \text{angle}(a) = S_{v_0 v} / \sqrt{S_{v_0 v_0} S_{vv}}
 
-    with :math:`m_e` the number of live paths over edge :math:`e` and :math:`S[e, o]` the sum over all cells of the edge's type.
+    with :math:`m_e` the number of live paths over edge :math:`e` and :math:`S[e, o]` the sum over all cells of the
+    edge's type.
 
     Args:
         space: The search space.
         fixed: Sums of the parts that every architecture has, shape ``(3,)``.
         edges: Sums of every operation on every edge, shape ``(genes, operations, 3)``; zero for ``none``.
-        dead_is_zero: Whether an architecture without any live path gets the angle 0 (NAS-Bench-201) rather than that of its fixed parts.
+        dead_is_zero: Whether an architecture without any live path gets the angle 0 (NAS-Bench-201) rather than that of
+            its fixed parts.
 
     Reference:
-        Hu et al., Angle-based Search Space Shrinking for Neural Architecture Search, ECCV 2020, Eq. 3; Zhang et al., RLNAS, CVPR 2021.
+        Hu et al., Angle-based Search Space Shrinking for Neural Architecture Search, ECCV 2020, Eq. 3; Zhang et al.,
+        RLNAS, CVPR 2021.
     """
 
     space: SearchSpace
@@ -68,28 +72,29 @@ class AngleTable:
             sums += np.einsum("ae,aes->as", multiplicities, chosen)
             live |= multiplicities.any(axis=1)
             start = part.stop
-        # arctan2 is accurate where arccos is not, and exactly 0 for equal vectors.
+        # The root of a square is exact, so equal vectors have the cosine 1 and opposite ones -1, to the last bit.
         cosines = np.clip(sums[:, 0] / np.sqrt(sums[:, 1] * sums[:, 2]), -1.0, 1.0)
-        angles = 2 * np.arctan2(np.sqrt(1 - cosines), np.sqrt(1 + cosines))
-        return np.where(live | (not self.dead_is_zero), angles, 0.0)
+        return np.where(live | (not self.dead_is_zero), np.arccos(cosines), 0.0)
 
 
 def _multiplicities(cell: CellType, genes: np.ndarray) -> np.ndarray:
-    """Live paths over each edge, shape of ``genes``. They depend only on which edges are there: few patterns, many architectures."""
+    """Live paths over each edge, in the shape of ``genes``: worked out once per pattern of missing edges."""
     patterns, which = np.unique(genes != NONE, axis=0, return_inverse=True)
-    return np.array([path_multiplicities(cell, pattern) for pattern in patterns], dtype=np.int64)[which]
+    multiplicities = [path_multiplicities(cell, pattern) for pattern in patterns]
+    return np.array(multiplicities, dtype=np.int64).reshape(patterns.shape)[which]
 
 
 def angle_table(initial: CellNetwork, trained: CellNetwork, *, repeat_dilated_weight: bool = False) -> AngleTable:
     """Work out the sums of a supernet.
 
-    NAS-Bench-201 counts the classifier's bias and nothing for a skip connection; DARTS leaves the bias out and counts a skip connection as
-    an identity matrix. A pool counts as its averaging kernel in both.
+    NAS-Bench-201 counts the classifier's bias and nothing for a skip connection; DARTS leaves the bias out and counts a
+    skip connection as an identity matrix. A pool counts as its averaging kernel in both.
 
     Args:
         initial: The supernet before training.
         trained: The supernet after training.
-        repeat_dilated_weight: Count the BN weight of dilated convolutions twice and their BN bias not at all, as RLNAS' and GeNAS' code.
+        repeat_dilated_weight: Count the BN weight of dilated convolutions twice and their BN bias not at all, as RLNAS'
+            and GeNAS' code.
 
     Returns:
         The table.
@@ -170,7 +175,7 @@ class Angle(Metric):
         return 1 / np.pi
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
-        """Angle of each architecture in radians. It is not stored: all 15,625 of NAS-Bench-201 take a tenth of a second."""
+        """Angle of each architecture in radians; not stored, as working it out is as quick as looking it up."""
         table = context.once(
             ("angle table", self.repeat_dilated_weight),
             lambda: angle_table(context.initial, context.supernet, repeat_dilated_weight=self.repeat_dilated_weight),

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Measurement(abc.ABC):
-    """Raw numbers of architectures, kept in the score store: from them metrics are combined without running a network again.
+    """Raw numbers of architectures, kept in the score store.
+
+    Metrics are combined from them without running a network again.
 
     Implementations are frozen dataclasses; their ``repr`` is part of the key under which the store keeps the numbers.
     """
@@ -38,7 +40,7 @@ class Measurement(abc.ABC):
         """
 
     def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:
-        """The architecture whose numbers serve for this one: the one that stands for all with the same supernet function."""
+        """The architecture whose numbers serve for all that have the same supernet function as this one."""
         return space.supernet_representative(architecture)
 
 
@@ -49,9 +51,10 @@ class Metric(abc.ABC):
         name: The name on the command line.
         unit: Unit of the values.
         higher_is_better: Orientation of the values; scores are always higher-is-better.
-        cost_hint: What a value costs: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the weights), ``forward``
-            (runs the network).
-        scale: Factor that makes scores comparable in a weighted sum (the papers divide angles by pi and multiply flatness by 1/sigma_1).
+        cost_hint: What a value costs: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the
+            weights), ``forward`` (runs the network).
+        scale: Factor that makes scores comparable in a weighted sum (the papers divide angles by pi and multiply
+            flatness by 1/sigma_1).
         measurements: What the values are worked out from, so that worker processes can measure ahead.
     """
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import numpy as np
-from scipy.stats import rankdata
 
 from genas.metrics.base import Measurement, Metric
 from genas.metrics.context import Context
@@ -43,14 +42,15 @@ class Term:
 class Combined(Metric):
     r"""Several metrics as one.
 
-    ``sum`` is GeNAS' :math:`\sum_k \gamma_k s_k` with comparable scores :math:`s_k`: accuracy as it is, angle over :math:`\pi`, flatness
-    times :math:`\beta = 1/\sigma_1`.
+    ``sum`` is GeNAS' :math:`\sum_k \gamma_k s_k` with comparable scores :math:`s_k`: accuracy as it is, angle over
+    :math:`\pi`, flatness times :math:`\beta = 1/\sigma_1`.
 
     Args:
         terms: Metrics and their weights; at least one.
-        join: ``sum``; ``standardized``: each score minus the mean, over the standard deviation, of ``reference`` random architectures, so that
-            weights need no tuning and a score still belongs to an architecture alone; ``rank``: weighted mean rank among the architectures
-            that are scored together, 0 for the worst to 1 for the best, ties sharing their mean rank: for a fixed pool, not for a search.
+        join: ``sum``; ``standardized``: each score minus the mean, over the standard deviation, of ``reference`` random
+            architectures, so that weights need no tuning and a score still belongs to an architecture alone; ``rank``:
+            weighted mean rank among the architectures that are scored together, 0 for the worst to 1 for the best, ties
+            sharing their mean rank: for a fixed pool, not for a search.
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:
@@ -79,7 +79,10 @@ class Combined(Metric):
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The joined score of each architecture."""
-        return np.sum([term.gamma * self.comparable(term.metric, context, architectures) for term in self.terms], axis=0)
+        total = np.zeros(len(architectures))
+        for term in self.terms:
+            total += term.gamma * self.comparable(term.metric, context, architectures)
+        return total
 
     def comparable(self, metric: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The score of one term in the units in which the terms are added.
@@ -96,9 +99,13 @@ class Combined(Metric):
         if self.join == "sum":
             return metric.scale * scores
         if self.join == "rank":
+            from scipy.stats import rankdata  # a second to import, for every worker process too
+
             ranks = rankdata(scores, nan_policy="omit") if len(scores) else scores
-            return (ranks - 1) / max(np.count_nonzero(~np.isnan(scores)) - 1, 1)
-        mean, std = context.once(("reference scores", metric, self.reference), lambda: self._reference_scores(metric, context))
+            return np.asarray((ranks - 1) / max(np.count_nonzero(~np.isnan(scores)) - 1, 1))
+        mean, std = context.once(
+            ("reference scores", metric, self.reference), lambda: self._reference_scores(metric, context)
+        )
         return (scores - mean) / std
 
     def reference_architectures(self, context: Context) -> list[Architecture]:
@@ -115,10 +122,11 @@ class Combined(Metric):
 
     def _reference_scores(self, metric: Metric, context: Context) -> tuple[float, float]:
         scores = metric.score(context, self.reference_architectures(context))
-        mean, std = float(np.nanmean(scores)), float(np.nanstd(scores))
-        if not (np.isfinite(mean) and std > 0):
+        known = scores[~np.isnan(scores)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
+        if not -np.inf < low < high < np.inf:  # rounding gives equal scores a standard deviation above zero
             raise ValueError(
-                f"{metric.name} must differ between architectures to be standardised, but {self.reference} random ones have mean {mean} "
-                f"and standard deviation {std}; leave it out or use join='sum'."
+                f"{metric.name} must be finite and differ between architectures to be standardised, but "
+                f"{self.reference} random ones score from {low} to {high}; leave it out or use join='sum'."
             )
-        return mean, std
+        return float(known.mean()), float(known.std())

@@ -1,4 +1,4 @@
-"""What all metrics of a supernet share: weights, images, calibrated statistics, noise, and the store of measurements."""
+"""What all metrics of a supernet share: weights, images, calibrated statistics, noise, stored measurements."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genas.data.splits import stratified_subset
 from genas.metrics.base import Measurement
 from genas.metrics.noise import NoiseLevel, perturbed_parameters
 from genas.scores import ScoreStore
-from genas.data.splits import stratified_subset
 from genas.seeding import derived_seed, generator, torch_generator
 from genas.spaces import Architecture, SearchSpace
-from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, fold_bn
+from genas.supernet import Calibration, Evaluation, calibrate, evaluate, fold_bn
 from genas.supernet.calibration import bn_statistics
 from genas.supernet.project import TrainedSupernet
 
@@ -44,14 +44,17 @@ class ScoringSettings:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or (self.valid_images is not None and self.valid_images < 1):
-            raise ValueError(f"valid_images and batch_size must be at least 1, but got {self.valid_images} and {self.batch_size}.")
+            raise ValueError(
+                f"valid_images and batch_size must be at least 1, but got {self.valid_images} and {self.batch_size}."
+            )
 
 
 @final
 class Context:
     """A trained supernet with all that its metrics need, each thing computed once.
 
-    The supernet is never changed: a subnet is a copy. So the order in which metrics and architectures come does not matter.
+    The supernet is never changed: a subnet is a copy. So the order in which metrics and architectures come does not
+    matter.
 
     Args:
         trained: The supernet.
@@ -76,8 +79,10 @@ class Context:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that measurements depend on besides themselves: weights, images, settings, precision."""
-        digest = hashlib.sha256(f"{self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}".encode())
+        """Hexadecimal digest of all that a measurement depends on: weights, images, settings, seed, precision."""
+        digest = hashlib.sha256(
+            f"{self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}".encode()
+        )
         for network in (self.initial, self.supernet):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
@@ -167,7 +172,9 @@ class Context:
         if architecture not in self._calibrated:
             subnet = self.supernet.subnet(architecture)
             subnet.seed_noise(derived_seed(self.seed, "noise operations"))
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            with torch.autocast(
+                self.device.type, self.precision, enabled=self.precision != self._calibration_images.dtype
+            ):
                 calibrate(subnet, self._calibration_images, self.settings.calibration)
             self._calibrated[architecture] = bn_statistics(subnet)
         return self._calibrated[architecture]
@@ -184,9 +191,11 @@ class Context:
     @cached_property
     def _calibration_images(self) -> Tensor:
         settings, seed = self.settings.calibration, self.seed
+        dtype = torch.promote_types(self.precision, torch.float32)  # statistics need more digits than bf16 has
         count = min(settings.images, len(self.data.train))
         chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(self.data.train))[:count])
         if settings.augmented:
-            images, _ = self.data.training_batch(chosen, self.data.augmentation(), torch_generator(seed, "calibration augmentation"))
+            rng = torch_generator(seed, "calibration augmentation")
+            images, _ = self.data.training_batch(chosen, self.data.augmentation(), rng, dtype)
             return images
-        return self.data.normalize(self.data.train.images[chosen.to(self.device)])
+        return self.data.normalize(self.data.train.images[chosen.to(self.device)], dtype)

@@ -15,7 +15,8 @@ from genas.spaces import Architecture, Cost, SearchSpace, cost
 from genas.supernet import CellNetwork
 
 CostOf = Literal["standalone", "subnet"]
-"""In which network an architecture is costed: ``standalone``, the published network that is trained from scratch; ``subnet``, the supernet's."""
+"""In which network an architecture is costed: ``standalone``, the published network that is trained from scratch;
+``subnet``, the supernet's."""
 
 
 def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: CostOf = "standalone") -> Cost:
@@ -49,7 +50,9 @@ class _CostMetric(Metric):
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture's stand-alone network."""
-        return np.array([self.number(architecture_cost(context.supernet, each)) for each in architectures], dtype=np.float64)
+        return np.array(
+            [self.number(architecture_cost(context.supernet, each)) for each in architectures], dtype=np.float64
+        )
 
 
 @final

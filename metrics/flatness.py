@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import numpy as np
@@ -41,7 +41,8 @@ def flatness(losses: np.ndarray, stds: Sequence[float], *, alpha: float = 1.0, e
     .. math:: F = \Bigl( \sum_{i=1}^{t-1} \Bigl| \frac{L_{i+1} - L_i}{\sigma_{i+1} - \sigma_i} \Bigr|
         + \alpha \Bigl| \frac{L_1}{\sigma_1} \Bigr| + \epsilon \Bigr)^{-1}
 
-    For small :math:`\sigma_1` the last term dominates and :math:`F / \sigma_1` is the inverse loss: compare with the metric ``loss``.
+    For small :math:`\sigma_1` the last term dominates and :math:`F / \sigma_1` is the inverse loss: compare with the
+    metric ``loss``.
 
     Args:
         losses: Mean losses in nats, shape ``(..., t)``.
@@ -50,10 +51,12 @@ def flatness(losses: np.ndarray, stds: Sequence[float], *, alpha: float = 1.0, e
         epsilon: Added to the denominator; the authors' code adds 1e-5, the paper nothing.
 
     Returns:
-        Flatness in units of noise per nat, shape ``(...)``; infinite where the denominator is zero.
+        Flatness in units of noise per nat, shape ``(...)``; infinite where the denominator is zero, NaN where a loss is
+        NaN.
 
     Raises:
-        ValueError: If the shapes disagree, the levels do not increase, or ``alpha`` or ``epsilon`` is negative.
+        ValueError: If the shapes disagree, the levels do not increase, or ``alpha`` or ``epsilon`` is negative or not
+            finite.
 
     Reference:
         Jeong et al., GeNAS, IJCAI 2023, Eq. 4.
@@ -68,11 +71,11 @@ def flatness(losses: np.ndarray, stds: Sequence[float], *, alpha: float = 1.0, e
         raise ValueError(f"losses must end in the {levels.size} levels of stds, but have shape {losses.shape}.")
     if levels.size == 0 or not np.all(np.diff(levels, prepend=0.0) > 0):
         raise ValueError(f"stds must be positive and strictly increasing, but got {levels.tolist()}.")
-    if alpha < 0 or epsilon < 0:
-        raise ValueError(f"alpha and epsilon must not be negative, but got {alpha} and {epsilon}.")
-    slopes = np.abs(np.diff(losses, axis=-1) / np.diff(levels)).sum(axis=-1)
-    steepness = slopes + alpha * np.abs(losses[..., 0] / levels[0]) + epsilon
-    with np.errstate(divide="ignore"):
+    if not (0 <= alpha < np.inf and 0 <= epsilon < np.inf):
+        raise ValueError(f"alpha and epsilon must be finite and not negative, but got {alpha} and {epsilon}.")
+    with np.errstate(divide="ignore", invalid="ignore"):  # the losses of a failed network may be infinite
+        slopes = np.abs(np.diff(losses, axis=-1) / np.diff(levels)).sum(axis=-1)
+        steepness = slopes + alpha * np.abs(losses[..., 0] / levels[0]) + epsilon
         return np.asarray(1 / steepness)
 
 
@@ -82,8 +85,8 @@ class Flatness(Metric):
     r"""Flatness of the validation loss under Gaussian weight noise; see :func:`flatness` for the formula.
 
     Args:
-        noise: Levels and kind of the noise; by default the best levels of GeNAS' Table 5 on NAS-Bench-201. The losses of repeated draws are
-            averaged before the slopes are taken.
+        noise: Levels and kind of the noise; by default the best levels of GeNAS' Table 5 on NAS-Bench-201. The losses
+            of repeated draws are averaged before the slopes are taken.
         alpha: Weight of the loss at the first level.
         epsilon: Added to the denominator; the authors' code adds 1e-5.
 
@@ -94,12 +97,14 @@ class Flatness(Metric):
     name: ClassVar[str] = "flatness"
     unit: ClassVar[str] = "1/nat"
 
-    noise: Noise = Noise()
+    noise: Noise = field(default_factory=Noise)
     alpha: float = 1.0
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        flatness(np.zeros(len(self.noise.stds)), self.noise.stds, alpha=self.alpha, epsilon=self.epsilon)  # checks the numbers
+        flatness(
+            np.zeros(len(self.noise.stds)), self.noise.stds, alpha=self.alpha, epsilon=self.epsilon
+        )  # checks the numbers
 
     @property
     def scale(self) -> float:

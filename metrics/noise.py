@@ -23,7 +23,8 @@ class NoiseLevel:
     r"""One level of weight noise.
 
     Args:
-        chain: The levels :math:`\sigma_1 < \dots < \sigma_i` that lead to this one; only ``cumulative`` noise has more than one.
+        chain: The levels :math:`\sigma_1 < \dots < \sigma_i` that lead to this one; only ``cumulative`` noise has more
+            than one.
         kind: As in :class:`Noise`.
         scope: As in :class:`Noise`.
         repeats: Number of draws.
@@ -41,10 +42,10 @@ class Noise:
 
     Args:
         stds: Standard deviations :math:`\sigma_1 < \dots < \sigma_t`, absolute, in units of the weights.
-        kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that slopes along the levels
-            are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4 as printed); ``cumulative``:
-            :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS' code), whose true standard deviations are smaller than
-            :math:`\sigma_i`, see :attr:`effective_stds`.
+        kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that
+            slopes along the levels are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4
+            as printed); ``cumulative``: :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS'
+            code), whose true standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`.
         scope: ``all`` parameters, BN and classifier included, or those inside the ``cells`` only.
         repeats: Number of draws per level.
 
@@ -61,6 +62,8 @@ class Noise:
     repeats: int = 1
 
     def __post_init__(self) -> None:
+        # The draws and the store's keys are known by the text of a number: NumPy's numbers have another one.
+        object.__setattr__(self, "stds", tuple(float(std) for std in self.stds))
         if not self.stds or not all(0 < step < math.inf for step in self.steps):
             raise ValueError(f"stds must be positive and strictly increasing, but got {list(self.stds)}.")
         if self.repeats < 1:
@@ -74,7 +77,9 @@ class Noise:
     @property
     def levels(self) -> tuple[NoiseLevel, ...]:
         """The levels one by one. Without ``cumulative``, a level is the same in whichever set it stands."""
-        chains = [self.stds[: level + 1] if self.kind == "cumulative" else (std,) for level, std in enumerate(self.stds)]
+        chains = [
+            self.stds[: level + 1] if self.kind == "cumulative" else (std,) for level, std in enumerate(self.stds)
+        ]
         return tuple(NoiseLevel(chain, self.kind, self.scope, self.repeats) for chain in chains)
 
     @property
@@ -94,8 +99,8 @@ class Noise:
 def perturbed_parameters(network: CellNetwork, level: NoiseLevel, seed: int) -> Iterator[dict[str, Tensor]]:
     """The parameters of a network under each repeat of a noise level.
 
-    A draw is a function of (seed, repeat, level, name of the parameter), made on the CPU: it depends neither on the device nor on other
-    parameters, and every architecture of a supernet sees the same (common random numbers).
+    A draw is a function of (seed, repeat, level, name of the parameter), made on the CPU: it depends neither on the
+    device nor on other parameters, and every architecture of a supernet sees the same (common random numbers).
 
     Args:
         network: The supernet; not changed.
@@ -105,7 +110,9 @@ def perturbed_parameters(network: CellNetwork, level: NoiseLevel, seed: int) -> 
     Yields:
         Perturbed parameters by name; parameters outside the scope are left out.
     """
-    inside = tuple(f"blocks.{position}." for position, block in enumerate(network.skeleton.blocks) if block.kind == "cell")
+    inside = tuple(
+        f"blocks.{position}." for position, block in enumerate(network.skeleton.blocks) if block.kind == "cell"
+    )
     for repeat in range(level.repeats):
         yield {
             name: parameter + _offset(name, parameter, level, repeat, seed)

@@ -13,7 +13,8 @@ from genas.metrics.flatness import Flatness
 from genas.registry import Registry
 
 METRICS: Registry[Callable[[], Metric]] = Registry("metric", "genas.metrics")
-"""Names to functions without arguments, such as classes. Other packages offer theirs as entry points of the group ``genas.metrics``."""
+"""Names to functions without arguments, such as classes. Other packages offer theirs as entry points of the group
+``genas.metrics``."""
 
 for _metric in (Accuracy, Top5, Loss, Angle, Flatness, Macs, Params):
     METRICS.add(_metric.name, _metric)
@@ -23,7 +24,8 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
     """Read a metric or a combination.
 
     Args:
-        text: Metric names joined by ``+``, each with an optional weight: ``angle``, ``angle+flatness``, ``angle+16*flatness``.
+        text: Metric names joined by ``+``, each with an optional weight: ``angle``, ``angle+flatness``,
+            ``angle+16*flatness``.
         settings: Metrics to use in the place of those with default settings, by name.
         join: How several terms are joined, see :class:`Combined`.
 
@@ -59,5 +61,7 @@ def _parse_term(part: str, text: str, settings: Mapping[str, Metric]) -> Term:
     name = name.strip()
     metric = settings[name] if name in settings else METRICS[name]()
     if not isinstance(metric, Metric):
-        raise TypeError(f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}.")
+        raise TypeError(
+            f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}."
+        )
     return Term(metric, gamma)

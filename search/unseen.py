@@ -24,7 +24,7 @@ class Unseen:
     Args:
         space: Where they come from.
         constraint: What they may cost; ``None``: anything.
-        dedup_key: Architectures with equal keys count as one, such as ``space.supernet_key``; ``None``: only equal ones.
+        dedup_key: Architectures with equal keys count as one, such as ``space.supernet_key``; ``None``: equal ones.
         patience: After how many random draws in a row without a new architecture a large space counts as
             exhausted. A space of at most 131,072 gene vectors is listed instead, so that none of it is missed.
     """
@@ -86,11 +86,11 @@ class Unseen:
             if self.claim(architecture):
                 return architecture
         if not self._seen:
-            smallest = " and ".join(f"{name} = {amount:,}" for name, amount in self._smallest.items())
-            among = "all of them" if self._listable else f"{self._draws:,} random ones"
+            smallest = ", ".join(f"the smallest {name} is {amount:,}" for name, amount in self._smallest.items())
+            tried = "all architectures" if self._listable else f"{self._draws:,} random architectures"
             raise InfeasibleError(
-                f"An architecture of {self._space.name} must have {self._constraint}, but the smallest of {among} "
-                f"has {smallest}; raise the limit."
+                f"An architecture must have {self._constraint}, but none of {tried} of {self._space.name} does: "
+                f"{smallest}. Raise the limit."
             )
         return None
 

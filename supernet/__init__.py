@@ -1,4 +1,4 @@
-"""Networks with shared weights: cells, supernet and stand-alone networks, their training, calibration and evaluation."""
+"""Networks with shared weights: cells, networks, their training, calibration and evaluation."""
 
 from __future__ import annotations
 

@@ -20,9 +20,10 @@ class Calibration:
     """How the BN statistics of a subnet are found.
 
     Args:
-        mode: ``exact``: mean and variance over all calibration images, pooled, in one pass; ``ema``: the papers' code: exponential moving
-            average over batches from (0, 1), of which ``(1 - ema_momentum) ** batches`` remains; ``batch``: none are kept, every validation
-            batch is normalised by its own statistics (NATS-Bench), so scores depend on ``batch_size``.
+        mode: ``exact``: mean and variance over all calibration images, pooled, in one pass; ``ema``: the papers' code:
+            exponential moving average over batches from (0, 1), of which ``(1 - ema_momentum) ** batches`` remains;
+            ``batch``: none are kept, every validation batch is normalised by its own statistics (NATS-Bench), so scores
+            depend on ``batch_size``.
         images: Number of training images to calibrate on.
         ema_batch_size: Images per batch of ``ema``.
         ema_momentum: Weight of the newest batch in ``ema``.
@@ -40,7 +41,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.ema_batch_size < 1:
-            raise ValueError(f"images and ema_batch_size must be at least 1, but got {self.images} and {self.ema_batch_size}.")
+            raise ValueError(
+                f"images and ema_batch_size must be at least 1, but got {self.images} and {self.ema_batch_size}."
+            )
         if not 0 < self.ema_momentum <= 1:
             raise ValueError(f"ema_momentum must lie in (0, 1], but got {self.ema_momentum}.")
 
@@ -100,7 +103,7 @@ def _momentum(layers: list[nn.BatchNorm2d], value: float) -> Iterator[None]:
 def _unbiased_to_population(layer: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
     """Torch keeps the unbiased variance; the population's makes evaluation repeat the calibrating pass exactly."""
     variance = layer.running_var
-    assert isinstance(variance, Tensor)  # noqa: S101 (for the type checker: BN layers here keep statistics)
+    assert isinstance(variance, Tensor)
     count = inputs[0].numel() // inputs[0].shape[1]
     variance.mul_((count - 1) / count)
 

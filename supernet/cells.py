@@ -75,7 +75,10 @@ class Cell(nn.Module):
             nn.ModuleDict(
                 {
                     operations[index]: build_operation(
-                        operations[index], block.channels, block.stride if source < cell_type.num_inputs else 1, skeleton
+                        operations[index],
+                        block.channels,
+                        block.stride if source < cell_type.num_inputs else 1,
+                        skeleton,
                     )
                     for index in edge
                     if index != NONE
@@ -103,8 +106,8 @@ class Cell(nn.Module):
 
         Args:
             states: The inputs, oldest first, shape ``(n, channels, H, W)`` each.
-            choice: Operation index per edge (only live edges are run), or the weights of a mixture, shape ``(edges, candidates)``,
-                column ``k`` of a row belonging to the ``k``-th candidate of that edge.
+            choice: Operation index per edge (only live edges are run), or the weights of a mixture, shape ``(edges,
+                candidates)``, column ``k`` of a row belonging to the ``k``-th candidate of that edge.
 
         Returns:
             The output, shape ``(n, out_channels, H', W')``.
@@ -151,7 +154,9 @@ class Cell(nn.Module):
             ValueError: If there is not one gene per edge, or an edge does not hold its operation.
         """
         if len(genes) != len(self.candidates):
-            raise ValueError(f"The path of a cell must have {len(self.candidates)} genes, one per edge, but got {len(genes)}.")
+            raise ValueError(
+                f"The path of a cell must have {len(self.candidates)} genes, one per edge, but got {len(genes)}."
+            )
         for edge, (gene, candidates) in enumerate(zip(genes, self.candidates, strict=True)):
             if gene != NONE and gene not in candidates:
                 raise ValueError(

@@ -21,9 +21,9 @@ CHECK_STEPS = 50
 def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
     """Train to the end, from the last checkpoint if the run has one.
 
-    Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch, and
-    ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and started again ends in the same
-    weights, bit for bit, as an unbroken one.
+    Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch,
+    and ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and started
+    again ends in the same weights, bit for bit, as an unbroken one.
 
     Args:
         trainer: A new trainer.
@@ -46,7 +46,12 @@ def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0,
     run.keep_log(lambda record: record.get("epoch", 0) <= finished_epochs)
     started_at = saved_at = time.monotonic()
     with tqdm(
-        total=trainer.total_steps, initial=trainer.step_number, desc="train", unit="step", disable=not progress, dynamic_ncols=True
+        total=trainer.total_steps,
+        initial=trainer.step_number,
+        desc="train",
+        unit="step",
+        disable=not progress,
+        dynamic_ncols=True,
     ) as bar:
         while trainer.step_number < trainer.total_steps:
             trainer.step()
@@ -86,8 +91,8 @@ def _save_weights(trainer: SupernetTrainer, path: Any) -> None:
 def _read_state(run: Run, device: torch.device) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(run.state, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds for a damaged file, and advises to load it without a guard
         raise RunError(
-            f"{run.state} cannot be read ({type(error).__name__}: {error}); delete it to train from the start."
+            f"{run.state} cannot be read ({type(error).__name__}); delete it to train from the start."
         ) from error
     return state

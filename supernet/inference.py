@@ -1,4 +1,4 @@
-"""Fast evaluation of one subnet: BN folded into the convolutions, batches sized to the cache, losses summed in float64."""
+"""Fast evaluation of one subnet: BN folded into convolutions, batches that fit the cache, sums in float64."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from genas.supernet.operations import ConvBN, DilConv, FactorizedReduce
 def fold_bn(network: CellNetwork) -> CellNetwork:
     """Fold every BN that directly follows a convolution into it, in place.
 
-    The network must be in evaluation mode with final BN statistics; afterwards it computes the same function with fewer passes over
-    memory, and can no longer be trained. BN after pooling and in the head stays.
+    The network must be in evaluation mode with final BN statistics; afterwards it computes the same function with fewer
+    passes over memory, and can no longer be trained. BN after pooling and in the head stays.
 
     Args:
         network: A network whose weights no one else uses, e.g. from :meth:`CellNetwork.subnet`.
@@ -34,12 +34,12 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
     for module in list(network.modules()):
         if isinstance(module, ConvBN | DilConv):
             _fold(module.conv, module.bn, slice(None))
-            module.bn = nn.Identity()
+            module.register_module("bn", nn.Identity())
         elif isinstance(module, FactorizedReduce):
             half = module.conv_even.out_channels
             _fold(module.conv_even, module.bn, slice(0, half))
             _fold(module.conv_odd, module.bn, slice(half, None))
-            module.bn = nn.Identity()
+            module.register_module("bn", nn.Identity())
     return network
 
 
@@ -65,7 +65,8 @@ class Evaluation(NamedTuple):
     Args:
         loss: Mean cross-entropy in nats.
         accuracy: Fraction of images whose true class has the largest logit, in [0, 1].
-        top5: Fraction of images whose true class is among the five largest logits (all classes where there are fewer), in [0, 1].
+        top5: Fraction of images whose true class is among the five largest logits (all classes where there are fewer),
+            in [0, 1].
     """
 
     loss: float
@@ -107,7 +108,7 @@ def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size
         losses = functional.cross_entropy(logits, truth, reduction="none")
         rank = _rank(logits, truth)
         total_loss += losses.double().sum().cpu()
-        hits += torch.stack([(rank < 1).sum(), (rank < 5).sum()]).cpu()
+        hits += torch.stack([(rank < 1).sum(), (rank < min(5, logits.shape[1])).sum()]).cpu()
     count = len(labels)
     return Evaluation(float(total_loss) / count, float(hits[0]) / count, float(hits[1]) / count)
 
@@ -116,6 +117,9 @@ def _rank(logits: Tensor, truth: Tensor) -> Tensor:
     """How many classes come before the true one, shape ``(n,)``; all of them where its logit is not a number.
 
     Equal logits are ordered by class, as in argmax: torch's topk leaves their order open.
+
+    Returns:
+        The rank of the true class, from 0, int64.
     """
     own = logits.gather(1, truth[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < truth[:, None]

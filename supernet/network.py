@@ -23,7 +23,8 @@ NetworkPath = tuple[tuple[int, ...], ...]
 class CellNetwork(nn.Module):
     """A network of cells.
 
-    With all operations on every edge it is the supernet; with one per edge it is the stand-alone network of an architecture.
+    With all operations on every edge it is the supernet; with one per edge it is the stand-alone network of an
+    architecture.
 
     Args:
         space: The search space: cell types and operations.
@@ -42,13 +43,16 @@ class CellNetwork(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, space: SearchSpace, skeleton: Skeleton, candidates: Sequence[Sequence[int]] | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, skeleton: Skeleton, candidates: Sequence[Sequence[int]] | None = None
+    ) -> None:
         super().__init__()
         self.space, self.skeleton = space, skeleton
         self.candidates = tuple(tuple(edge) for edge in (space.candidates if candidates is None else candidates))
         if len(self.candidates) != space.num_genes:
             raise ValueError(
-                f"candidates must list the operations of all {space.num_genes} edges of {space.name}, but got {len(self.candidates)}."
+                f"candidates must list the operations of all {space.num_genes} edges of {space.name}, "
+                f"but got {len(self.candidates)}."
             )
         self.stems = build_stems(skeleton)
         self.blocks = nn.ModuleList()
@@ -61,7 +65,7 @@ class CellNetwork(nn.Module):
                 self.blocks.append(Cell(cell_type, block, skeleton, space.operations, by_type[block.cell_type]))
         self.head = build_head(skeleton)
         self.auxiliary = AuxiliaryHead(skeleton) if skeleton.auxiliary else None
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def cells(self) -> list[Cell]:
@@ -92,7 +96,9 @@ class CellNetwork(nn.Module):
         logits, _ = self._run(images, choice, auxiliary=False)
         return logits
 
-    def forward_with_auxiliary(self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_auxiliary(
+        self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Logits of the head and of the auxiliary head, for training with an auxiliary loss.
 
         Args:
@@ -158,7 +164,8 @@ class CellNetwork(nn.Module):
             replaced: Parameters and buffers, by name, to be copied in the place of this network's own.
 
         Returns:
-            A network with one operation per edge, in the same mode (training or evaluation), that shares no memory with this one.
+            A network with one operation per edge, in the same mode (training or evaluation), that shares no memory with
+            this one.
         """
         genes = self.space.check(architecture)
         for cell, own in zip(self.cells, self.path(genes), strict=True):

@@ -1,7 +1,9 @@
 """The candidate operations of the cells.
 
-Every operation maps a node of ``C`` channels to ``C`` channels at stride 1 or 2. Operations that start with a ReLU do not apply it
-themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node once for all of its readers.
+Every operation maps a node of ``C`` channels to ``C`` channels at stride 1 or 2. Operations that start with a ReLU do
+not apply it
+themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node once for all of
+    its readers.
 """
 
 from __future__ import annotations
@@ -68,7 +70,14 @@ class ConvBN(Operation):
     rectified: ClassVar[bool] = True
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, affine: bool = True, bias: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        affine: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
@@ -76,7 +85,8 @@ class ConvBN(Operation):
 
     def forward(self, node: Tensor) -> Tensor:
         """Normalised convolution of the input."""
-        return self.bn(self.conv(node))
+        output: Tensor = self.bn(self.conv(node))
+        return output
 
 
 class DilConv(Operation):
@@ -93,7 +103,8 @@ class DilConv(Operation):
 
     def forward(self, node: Tensor) -> Tensor:
         """Normalised separable convolution of the input."""
-        return self.bn(self.conv(self.depthwise(node)))
+        output: Tensor = self.bn(self.conv(self.depthwise(node)))
+        return output
 
 
 class SepConv(Operation):
@@ -108,11 +119,12 @@ class SepConv(Operation):
 
     def forward(self, node: Tensor) -> Tensor:
         """Twice-applied separable convolution of the input."""
-        return self.second(functional.relu(self.first(node)))
+        output: Tensor = self.second(functional.relu(self.first(node)))
+        return output
 
 
 class FactorizedReduce(Operation):
-    """Halves the size without losing pixels: two 1x1 convolutions of stride 2, one of them a pixel further down and right.
+    """Halves the size without losing pixels: two strided 1x1 convolutions, one shifted by a pixel down and right.
 
     An odd image is padded with one row and one column of zeros for the second convolution.
     """
@@ -129,13 +141,15 @@ class FactorizedReduce(Operation):
         """Reduced node, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""
         height, width = node.shape[-2:]
         shifted = functional.pad(node, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else node
-        return self.bn(torch.cat([self.conv_even(node), self.conv_odd(shifted[:, :, 1:, 1:])], dim=1))
+        output: Tensor = self.bn(torch.cat([self.conv_even(node), self.conv_odd(shifted[:, :, 1:, 1:])], dim=1))
+        return output
 
 
 class Noise(Operation):
     """S4's operation without information: standard normal noise of the node's shape (Zela et al., ICLR 2020).
 
-    Draws from ``generator``, which whoever runs the network seeds through :meth:`genas.supernet.CellNetwork.seed_noise`.
+    Draws from ``generator``, which whoever runs the network seeds through
+    :meth:`genas.supernet.CellNetwork.seed_noise`.
     """
 
     generator: torch.Generator | None = None
@@ -145,13 +159,18 @@ class Noise(Operation):
         self.stride = stride
 
     def forward(self, node: Tensor) -> Tensor:
-        """Noise of the shape of the strided node.
+        """Draw noise.
+
+        Returns:
+            Noise of the shape of the strided node.
 
         Raises:
             RuntimeError: If the network's noise was not seeded.
         """
         if self.generator is None:
-            raise RuntimeError("A network with noise operations must be seeded before it runs: call network.seed_noise(seed).")
+            raise RuntimeError(
+                "A network with noise operations must be seeded before it runs: call network.seed_noise(seed)."
+            )
         shape = node[:, :, :: self.stride, :: self.stride].shape
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device, dtype=torch.float32)
         return noise.to(node.device, node.dtype)
@@ -196,5 +215,7 @@ def build_operation(name: str, channels: int, stride: int, skeleton: Skeleton) -
         ValueError: If no operation has this name.
     """
     if name not in BUILDERS:
-        raise ValueError(f"An operation must be one of {', '.join(BUILDERS)}, but got {name!r}; add its builder to BUILDERS.")
+        raise ValueError(
+            f"An operation must be one of {', '.join(BUILDERS)}, but got {name!r}; add its builder to BUILDERS."
+        )
     return BUILDERS[name](channels, stride, skeleton)

@@ -30,7 +30,8 @@ class NetworkOptions:
     Args:
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); ``None``: the published number.
-        affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (NAS-Bench-201 no, DARTS yes).
+        affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (NAS-Bench-201 no, DARTS
+            yes).
         conv_bias: Whether NAS-Bench-201's convolutions have a bias (newer AutoDL-Projects).
     """
 
@@ -119,14 +120,21 @@ def load_supernet(path: Path, *, device: str | None = None, precision: str | Non
     run = Run.open(path)
     config = read_config(run)
     if not run.weights.exists():
-        raise RunError(f"{path} must hold a finished supernet, but has no {run.weights.name}; run genas train-supernet {path} again.")
+        raise RunError(
+            f"{path} must hold a finished supernet, but has no {run.weights.name}; "
+            f"run genas train-supernet {path} again."
+        )
     where = resolve_device(device or config.device)
     data = config.load_data()
     network, initial = config.initial_network(data), config.initial_network(data)
     _load_weights(network, run.weights)
     _load_weights(initial, run.initial)
     return TrainedSupernet(
-        config, network.to(where).eval(), initial.eval(), data.to(where), resolve_precision(precision or config.precision, where)
+        config,
+        network.to(where).eval(),
+        initial.eval(),
+        data.to(where),
+        resolve_precision(precision or config.precision, where),
     )
 
 
@@ -142,19 +150,26 @@ def read_config(run: Run) -> SupernetConfig:
     Raises:
         RunError: If they are not a supernet's.
     """
-    from jsonargparse import ArgumentError, ArgumentParser  # imports of the command line stay out of ``import genas.supernet``
+    from jsonargparse import (
+        ArgumentError,
+        ArgumentParser,
+    )  # imports of the command line stay out of ``import genas.supernet``
 
     settings = dict(run.config)
     command = settings.pop("command", None)
     if command != COMMAND:
-        raise RunError(f"{run.path} must be a run of genas {COMMAND}, but is one of {command!r}; give the supernet's folder.")
+        raise RunError(
+            f"{run.path} must be a run of genas {COMMAND}, but is one of {command!r}; give the supernet's folder."
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SupernetConfig, "supernet")
     try:
         parsed = parser.parse_object({"supernet": settings})
     except ArgumentError as error:
-        raise RunError(f"{run.path} has settings that this version of genas does not know: {error}. Train a new supernet.") from error
-    config: SupernetConfig = parser.instantiate_classes(parsed).supernet
+        raise RunError(
+            f"{run.path} has settings that this version of genas does not know: {error}. Train a new supernet."
+        ) from error
+    config: SupernetConfig = parser.instantiate(parsed).supernet
     return config
 
 
@@ -162,4 +177,6 @@ def _load_weights(network: CellNetwork, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise RunError(f"{path} does not hold the weights of this run's supernet ({error}); restore it or train again.") from error
+        raise RunError(
+            f"{path} does not hold the weights of this run's supernet ({error}); restore it or train again."
+        ) from error

@@ -16,12 +16,14 @@ class PathSampling:
     """How paths are drawn.
 
     Args:
-        sharing: ``network``: one architecture for all cells (SPOS, GeNAS); ``per_cell``: an independent draw for every cell (RLNAS' code
-            for NAS-Bench-201); ``auto``: ``per_cell`` where a network has one cell type, else ``network``.
-        reject_dead_nodes: Redraw a node's operations while all of them are ``none`` (RLNAS' code for NAS-Bench-201: 11,904 of the 15,625
-            cells remain). Spaces whose nodes always have inputs do not offer it. ``None``: true where it is offered.
-        strict_fairness: Every step takes as many paths as an edge has operations, such that each operation is trained exactly once
-            (FairNAS, Chu et al., ICCV 2021), and sums their gradients.
+        sharing: ``network``: one architecture for all cells (SPOS, GeNAS); ``per_cell``: an independent draw for every
+            cell (RLNAS' code for NAS-Bench-201); ``auto``: ``per_cell`` where a network has one cell type, else
+            ``network``.
+        reject_dead_nodes: Redraw a node's operations while all of them are ``none`` (RLNAS' code for NAS-Bench-201:
+            11,904 of the 15,625 cells remain). Spaces whose nodes always have inputs do not offer it. ``None``: true
+            where it is offered.
+        strict_fairness: Every step takes as many paths as an edge has operations, such that each operation is trained
+            exactly once (FairNAS, Chu et al., ICCV 2021), and sums their gradients.
     """
 
     sharing: Literal["auto", "network", "per_cell"] = "auto"
@@ -46,10 +48,13 @@ class PathSampler:
         may_die = space.is_product and len(space.cell_types) == 1 and all(NONE in values for values in space.choices)
         if settings.reject_dead_nodes and not may_die:
             raise ValueError(
-                f"reject_dead_nodes needs a space whose nodes can lose all inputs, but every node of {space.name} has inputs; leave it out."
+                "reject_dead_nodes needs a space whose nodes can lose all inputs, "
+                f"but every node of {space.name} has some; leave it out."
             )
         if settings.strict_fairness and settings.reject_dead_nodes:
-            raise ValueError("strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold too; choose one.")
+            raise ValueError(
+                "strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold: choose one."
+            )
         one_type = len(space.cell_types) == 1
         self.space, self._cell_types = space, network.cell_types
         self.per_cell = settings.sharing == "per_cell" or (settings.sharing == "auto" and one_type)
@@ -86,9 +91,8 @@ class PathSampler:
         return [self.space.sample(rng)]
 
     def _fair(self, rng: np.random.Generator) -> list[Architecture]:
-        """Permutations of the operations on each edge; where ``none`` only marks missing edges, on the edges of one random topology."""
-        product = self.space.is_product
-        topology = self.space.sample(rng)
+        """Permute the operations of each edge; where ``none`` only marks missing edges, on one random topology."""
+        product, topology = self.space.is_product, self.space.sample(rng)
         columns = []
         for gene, values in zip(topology, self.space.choices, strict=True):
             allowed = values if product else tuple(value for value in values if value != NONE)
@@ -99,8 +103,11 @@ class PathSampler:
 def _without_dead_nodes(space: SearchSpace, cell: CellType, rng: np.random.Generator) -> list[int]:
     """Uniform genes of a cell, node by node redrawn while all inputs of the node are ``none``.
 
-    The product of the nodes' uniform draws is uniform over what remains. Every redraw succeeds with probability at least one half (a
-    node has another operation than ``none``), so the loop ends.
+    The product of the nodes' uniform draws is uniform over what remains. Every redraw succeeds with probability at
+    least one half (a node has another operation than ``none``), so the loop ends.
+
+    Returns:
+        One operation index per edge of the cell.
     """
     genes: list[int] = []
     for node in range(cell.num_inputs, cell.num_nodes):

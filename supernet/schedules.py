@@ -14,12 +14,14 @@ class LearningRate:
     Args:
         start: Learning rate of the first step.
         end: Learning rate at the horizon.
-        shape: ``cosine``: ``end + (start - end) (1 + cos(pi t / T)) / 2``; ``linear``: ``end + (start - end) (1 - t / T)``; ``constant``:
-            always ``start``.
-        horizon: T in epochs. A training shorter than the horizon takes the first part of the schedule; ``None``: the training's epochs.
+        shape: ``cosine``: ``end + (start - end) (1 + cos(pi t / T)) / 2``; ``linear``: ``end + (start - end) (1 - t /
+            T)``; ``constant``: always ``start``.
+        horizon: T in epochs. A training shorter than the horizon takes the first part of the schedule; ``None``: the
+            training's epochs.
         every: ``epoch``: constant inside an epoch (t = 0, 1, ...); ``step``: t grows with every step.
         lead: Added to t. GeNAS' code anneals before its first epoch: 1.
-        warmup: Epochs over which the learning rate first grows linearly from ``start / (warmup steps)`` to the schedule's value.
+        warmup: Epochs over which the learning rate first grows linearly from ``start / (warmup steps)`` to the
+            schedule's value.
 
     Raises:
         ValueError: If a number is out of range.
@@ -39,7 +41,9 @@ class LearningRate:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and self.start > 0 and 0 <= self.end <= self.start):
-            raise ValueError(f"A learning rate must start above 0 and end in [0, start], but got start={self.start}, end={self.end}.")
+            raise ValueError(
+                f"A learning rate must start above 0 and end in [0, start], but got start={self.start}, end={self.end}."
+            )
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon must be at least one epoch, but got {self.horizon}.")
         if not (0 <= self.lead < math.inf and 0 <= self.warmup < math.inf):

@@ -25,11 +25,13 @@ class ResidualReduction(nn.Module):
         super().__init__()
         self.conv_a = ConvBN(in_channels, out_channels, 3, stride=2)
         self.conv_b = ConvBN(out_channels, out_channels, 3)
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False))
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Reduced features, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""
-        residual = self.conv_b(functional.relu(self.conv_a(functional.relu(images))))
+        residual: Tensor = self.conv_b(functional.relu(self.conv_a(functional.relu(images))))
         shortcut: Tensor = self.shortcut(images)
         return residual.add_(shortcut)
 
@@ -40,7 +42,9 @@ def build_stems(skeleton: Skeleton) -> nn.ModuleList:
     if skeleton.kind != "darts-imagenet":
         return nn.ModuleList([ConvBN(skeleton.image_channels, channels, 3)])
     first = nn.Sequential(
-        ConvBN(skeleton.image_channels, channels // 2, 3, stride=2), nn.ReLU(), ConvBN(channels // 2, channels, 3, stride=2)
+        ConvBN(skeleton.image_channels, channels // 2, 3, stride=2),
+        nn.ReLU(),
+        ConvBN(channels // 2, channels, 3, stride=2),
     )
     return nn.ModuleList([first, nn.Sequential(nn.ReLU(), ConvBN(channels, channels, 3, stride=2))])
 
@@ -91,8 +95,9 @@ class AuxiliaryHead(nn.Module):
         sizes = (7, 8) if imagenet else (8, 9, 10)
         if block.node_size not in sizes:
             raise ValueError(
-                f"The auxiliary head needs features of {sizes[0]} to {sizes[-1]} pixels, but images of {skeleton.image_size} pixels give "
-                f"{block.node_size}; use images of {'224' if imagenet else '32'} pixels, or auxiliary=False."
+                f"The auxiliary head needs features of {sizes[0]} to {sizes[-1]} pixels, but images of "
+                f"{skeleton.image_size} pixels give {block.node_size}; "
+                f"use images of {'224' if imagenet else '32'} pixels, or auxiliary=False."
             )
         layers: list[nn.Module] = [
             nn.AvgPool2d(5, stride=2 if imagenet else 3, padding=0, count_include_pad=False),

@@ -20,7 +20,7 @@ from genas.supernet.schedules import LearningRate
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of a supernet's training. The defaults are the recommended ones; ``genas recipes`` lists the papers' own.
+    """Settings of a supernet's training: by default the recommended ones; the papers' own are shipped as recipes.
 
     Args:
         epochs: Passes over the training images.
@@ -29,9 +29,11 @@ class TrainingSettings:
         momentum: Momentum of SGD.
         nesterov: Whether the momentum is Nesterov's.
         weight_decay: L2 penalty inside the gradient.
-        decay_scope: ``all`` parameters, or only the ``weights`` of convolutions and the classifier (tensors of two or more dimensions).
-        decay_unsampled: Whether operations that a step did not sample still feel weight decay and momentum, as they did in the torch
-            versions (zero gradients) with which the papers' supernets were trained. It moves the angle's rank correlation from 0.48 to 0.60.
+        decay_scope: ``all`` parameters, or only the ``weights`` of convolutions and the classifier (tensors of two or
+            more dimensions).
+        decay_unsampled: Whether operations that a step did not sample still feel weight decay and momentum, as they did
+            in the torch versions (zero gradients) with which the papers' supernets were trained. It moves the angle's
+            rank correlation from 0.48 to 0.60.
         gradient_clip: Largest global gradient norm; 0 for none.
         label_smoothing: Mass moved from the true class to the uniform distribution.
         labels: ``true``, or one fixed ``random`` label per training image (RLNAS).
@@ -78,8 +80,9 @@ class TrainingSettings:
 class SupernetTrainer:
     """Trains a supernet step by step.
 
-    Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be kept, so a checkpoint is the
-    weights, the momentum and the number of steps, and training goes on from it as if it had never stopped.
+    Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be kept, so a
+    checkpoint is the weights, the momentum and the number of steps, and training goes on from it as if it had never
+    stopped.
 
     Args:
         network: The supernet, already on its device.
@@ -90,7 +93,13 @@ class SupernetTrainer:
     """
 
     def __init__(
-        self, network: CellNetwork, data: ImageData, settings: TrainingSettings, *, seed: int, precision: torch.dtype = torch.float32
+        self,
+        network: CellNetwork,
+        data: ImageData,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.network, self.data, self.settings, self.seed, self.precision = network, data, settings, seed, precision
         self.device, self.dtype = data.train.images.device, next(network.parameters()).dtype
@@ -126,7 +135,9 @@ class SupernetTrainer:
             nesterov=settings.nesterov,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        for parameter in parameters:  # torch's fused SGD cannot start the momentum of a parameter later than that of others
+        for (
+            parameter
+        ) in parameters:  # torch's fused SGD cannot start the momentum of a parameter later than that of others
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 
@@ -195,13 +206,14 @@ class SupernetTrainer:
         """Stop a training that has gone wrong.
 
         Raises:
-            TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. A weight is looked at too because the step that
-                ruins it still has a finite loss, and must not be saved.
+            TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. A weight is looked at too
+                because the step that ruins it still has a finite loss, and must not be saved.
         """
         sums = torch.stack([parameter.detach().sum() for parameter in self.network.parameters()])
         if not (torch.isfinite(self.loss_sum) and torch.isfinite(sums).all()):
             raise TrainingDiverged(
-                f"The training loss and the weights must stay finite, but by step {self.step_number} of {self.total_steps} the sum of the "
-                f"epoch's losses is {float(self.loss_sum)} and that of the weights {float(sums.sum())}. The last good checkpoint is kept. "
+                f"The training loss and the weights must stay finite, but by step {self.step_number} of "
+                f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the weights "
+                f"{float(sums.sum())}. The last good checkpoint is kept. "
                 "Lower the learning rate, or set gradient_clip, in a new run."
             )

@@ -60,13 +60,13 @@ def test_mps_only_when_asked(monkeypatch: pytest.MonkeyPatch, no_gpu: None) -> N
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
 def test_missing_gpu_is_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' needs CUDA device ., but this torch sees 0; choose auto or cpu"):
+    with pytest.raises(ValueError, match=rf"'{name}' needs CUDA device \d, but this torch sees 0; choose auto or cpu"):
         resolve_device(name)
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_missing_mps_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'mps' needs an Apple GPU.*choose auto or cpu"):
+    with pytest.raises(ValueError, match=r"'mps' needs an Apple GPU.*choose auto or cpu"):
         resolve_device("mps")
 
 

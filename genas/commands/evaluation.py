@@ -95,8 +95,8 @@ class Scores:
             for architecture in self._context.missing(measurement, architectures):
                 lacking[architecture].append(measurement)
         groups: defaultdict[tuple[Measurement, ...], list[Architecture]] = defaultdict(list)
-        for architecture, measurements in lacking.items():
-            groups[tuple(measurements)].append(architecture)
+        for architecture, lacks in lacking.items():
+            groups[tuple(lacks)].append(architecture)
         for measurements, members in groups.items():
             measure = functools.partial(measure_rows, self._recipe, measurements)
             ends = np.cumsum([len(measurement.columns) for measurement in measurements])[:-1]

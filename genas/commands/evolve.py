@@ -31,7 +31,17 @@ from genas.metrics import (
 from genas.report import draw_architecture
 from genas.runs import Run
 from genas.scores import ScoreStore
-from genas.search import Batch, Constraint, Evolution, EvolutionConfig, RandomSearch, Searcher, SearchResult, process_pool, search
+from genas.search import (
+    Batch,
+    Constraint,
+    Evolution,
+    EvolutionConfig,
+    RandomSearch,
+    Searcher,
+    SearchResult,
+    process_pool,
+    search,
+)
 from genas.spaces import Architecture, NASBench201
 from genas.supernet.project import TrainedSupernet, load_supernet
 
@@ -60,35 +70,39 @@ def evolve(
 ) -> None:
     """Search the subnets of a trained supernet.
 
-    The same command continues a search that was interrupted: every measurement is kept in the supernet's folder. Writes result.json and
-    pictures of the winner.
+    The same command continues a search that was interrupted: every measurement is kept in the supernet's folder. Writes
+    result.json and pictures of the winner.
 
     Args:
         run: Folder of the supernet, written by genas train-supernet.
         out: Folder of the search; by default RUN/searches/METRIC-SEED.
-        metric: Metric names joined by +, each with an optional weight, such as angle+16*flatness. Known: accuracy, top5, loss, angle,
-            flatness, macs, params, and those of other packages.
+        metric: Metric names joined by +, each with an optional weight, such as angle+16*flatness. Known: accuracy,
+            top5, loss, angle, flatness, macs, params, and those of other packages.
         join: How several metrics are joined: sum (GeNAS), or standardized by the scores of random architectures.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.
         epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.
-        repeat_dilated_weight: Repeat the slip of the authors' angle on DARTS: dilated convolutions count their BN weight twice.
+        repeat_dilated_weight: Repeat the slip of the authors' angle on DARTS: dilated convolutions count their BN
+            weight twice.
         scoring: On what subnets are evaluated.
         searcher: evolution, or random for as many random architectures.
         evolution: Settings of the evolution.
         max_macs: Most multiply-accumulates per image.
         max_params: Most trainable weights.
-        cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or subnet.
+        cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or
+            subnet.
         seed: Root seed of the search and of the weight noise.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
-        workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result does not
-            depend on it.
+        workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result
+            does not depend on it.
         top: How many of the best architectures to report.
         progress: Whether to show a progress bar.
     """
     if join == "rank":
-        raise ValueError("A rank depends on the architectures that it is taken among, so a search cannot use it; use join=standardized.")
+        raise ValueError(
+            "A rank depends on the architectures it is taken among, so a search cannot use it; use join=standardized."
+        )
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     own = {"angle": Angle(repeat_dilated_weight), "flatness": Flatness(noise, alpha, epsilon)}
@@ -99,9 +113,11 @@ def evolve(
     constraint = _constraint(trained, max_macs, max_params, cost_of)
     folder = out or run / "searches" / f"{metric}-{seed}"
     with (
-        Run.create(folder, {"command": "evolve", "run": run, **settings}, device_facts(where, trained.precision)) as opened,
+        Run.create(
+            folder, {"command": "evolve", "run": run, **settings}, device_facts(where, trained.precision)
+        ) as opened,
         ScoreStore(Run.open(run).scores) as store,
-        _executor(workers or (available_cores() if where.type == "cpu" else 1), scored_by) as executor,
+        _executor(workers, where, scored_by) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
         scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, device, precision))
@@ -117,7 +133,9 @@ def evolve(
         write_json(opened.result, result)
         opened.figures.mkdir(exist_ok=True)
         for suffix in ("svg", "png"):
-            draw_architecture(context.space, found.best, opened.figures / f"best.{suffix}", title=f"{metric}, seed {seed}")
+            draw_architecture(
+                context.space, found.best, opened.figures / f"best.{suffix}", title=f"{metric}, seed {seed}"
+            )
         _report(context, result)
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
@@ -144,7 +162,9 @@ _SETTINGS = (
 
 
 @contextlib.contextmanager
-def _executor(workers: int, metric: Metric) -> Iterator[Executor | None]:
+def _executor(workers: int | None, device: torch.device, metric: Metric) -> Iterator[Executor | None]:
+    if workers is None:
+        workers = available_cores() if device.type == "cpu" else 1
     if workers < 1:
         raise ValueError(f"workers must be at least 1, but got {workers}.")
     if workers == 1 or not metric.measurements:
@@ -158,14 +178,22 @@ def _executor(workers: int, metric: Metric) -> Iterator[Executor | None]:
             raise
 
 
-def _constraint(trained: TrainedSupernet, max_macs: int | None, max_params: int | None, cost_of: CostOf) -> Constraint | None:
+def _constraint(
+    trained: TrainedSupernet, max_macs: int | None, max_params: int | None, cost_of: CostOf
+) -> Constraint | None:
     if max_macs is None and max_params is None:
         return None
-    return Constraint(lambda architecture: architecture_cost(trained.network, architecture, cost_of), max_macs, max_params)
+    return Constraint(
+        lambda architecture: architecture_cost(trained.network, architecture, cost_of), max_macs, max_params
+    )
 
 
 def _searcher(
-    kind: Literal["evolution", "random"], context: Context, evolution: EvolutionConfig, constraint: Constraint | None, seed: int
+    kind: Literal["evolution", "random"],
+    context: Context,
+    evolution: EvolutionConfig,
+    constraint: Constraint | None,
+    seed: int,
 ) -> Searcher:
     space = context.space
     if kind == "evolution":
@@ -231,6 +259,9 @@ def _report(context: Context, result: dict[str, Any]) -> None:
         ]
         for entry in result["top"]
     ]
-    say(f"{result['evaluations']} architectures of {context.space.name} scored by {result['metric']}: {result['finished_because']}.\n")
+    say(
+        f"{result['evaluations']} architectures of {context.space.name} scored by {result['metric']}: "
+        f"{result['finished_because']}.\n"
+    )
     say(table(["rank", "score", *names, "params", "macs", shown], rows))
     say(f"\nbest: {result['best']['architecture']}")

@@ -35,13 +35,14 @@ def train_supernet(
 ) -> None:
     """Train a weight-sharing supernet by uniform single-path sampling.
 
-    The same command continues a run that was interrupted. At the end the accuracy of some random subnets tells whether the supernet
-    has learnt anything.
+    The same command continues a run that was interrupted. At the end the accuracy of some random subnets tells whether
+    the supernet has learnt anything.
 
     Args:
         run: Folder of the run; made if it does not exist.
         space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
-        data: Data set: cluttered-digits, digits, cifar10, cifar100, svhn, fashion-mnist, imagenet16-120, npz:PATH, folder:PATH.
+        data: Data set: cluttered-digits, digits, cifar10, cifar100, svhn, fashion-mnist, imagenet16-120, npz:PATH,
+            folder:PATH.
         data_options: Options of the data set.
         network: Size of the supernet.
         training: How it is trained.
@@ -66,7 +67,10 @@ def train_supernet(
         trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
         if not folder.result.exists():
-            write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": probe_subnets(run, probe, seed)})
+            write_json(
+                folder.result,
+                {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": probe_subnets(run, probe, seed)},
+            )
         say(f"supernet: {folder.weights}")
 
 

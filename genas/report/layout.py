@@ -141,7 +141,7 @@ def _ordered(columns: list[list[int]], links: list[Link]) -> list[list[int]]:
 
 
 def _untangled(order: list[list[int]], links: list[Link], rivals: list[tuple[Link, Link]]) -> list[list[int]]:
-    """Swap neighbours in the columns as long as that helps."""
+    """Return the order after swaps of neighbours in a column, as long as they help."""
     least, improved = _tangle(order, links, rivals), True
     while improved:
         improved = False
@@ -161,7 +161,7 @@ def _places(order: list[list[int]]) -> dict[int, float]:
 
 
 def _tangle(order: list[list[int]], links: list[Link], rivals: list[tuple[Link, Link]]) -> tuple[int, float]:
-    """Return the number of crossings of links between the same columns, then the height that all links climb or fall."""
+    """Return the number of crossings, then the height that all links climb or fall together."""
     place = _places(order)
     crossings = sum((place[a] - place[c]) * (place[b] - place[d]) < 0 for (a, b), (c, d) in rivals)
     return crossings, sum(abs(place[a] - place[b]) for a, b in links)

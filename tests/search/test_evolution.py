@@ -33,15 +33,15 @@ def convolutions(batch) -> np.ndarray:
     return np.array([sum(gene in (4, 5) for gene in architecture) for architecture in batch], dtype=float)
 
 
-@pytest.mark.parametrize("preset", ["rlnas-nasbench201", "recommended"])
-def test_finds_the_optimum_of_rugged_objectives(preset: str, rugged, all_cells) -> None:
+@pytest.mark.parametrize(("preset", "seeds"), [("rlnas-nasbench201", 20), ("recommended", 10)])
+def test_finds_the_optimum_of_rugged_objectives(preset: str, seeds: int, rugged, all_cells) -> None:
     ranks = []
-    for seed in range(20):
+    for seed in range(seeds):
         score = rugged(seed)
         result = search(Evolution(NASBench201(), seed=seed, config=PRESETS[preset]), score, progress=False)
         ranks.append(int((score(all_cells) > result.top[0][1] + 1e-9).sum()))
     assert max(ranks) < 16  # the top 0.1 %
-    assert ranks.count(0) >= 19
+    assert ranks.count(0) >= seeds - 1
 
 
 def test_beats_random_search_on_darts() -> None:
@@ -128,9 +128,7 @@ def test_constraint_is_never_violated_on_darts() -> None:
 
 def test_equal_functions_are_scored_once() -> None:
     space = NASBench201()
-    result = search(
-        Evolution(space, seed=0, config=SMALL, dedup_key=space.supernet_key), convolutions, progress=False
-    )
+    result = search(Evolution(space, seed=0, config=SMALL, dedup_key=space.supernet_key), convolutions, progress=False)
     keys = [space.supernet_key(architecture) for batch in result.history for architecture in batch.architectures]
     assert len(set(keys)) == len(keys) == 96
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from types import SimpleNamespace
 
@@ -86,7 +87,7 @@ def test_children_are_valid(space) -> None:
     rng = generator(3)
     parents = [space.sample(rng) for _ in range(50)]
     with deap_random(rng):
-        for first, second in zip(parents, parents[1:], strict=False):
+        for first, second in itertools.pairwise(parents):
             for child in (mutated(space, first, rng, rate=0.3), crossed(space, first, second, rng)):
                 assert space.check(child) == child
 

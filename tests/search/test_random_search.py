@@ -11,7 +11,9 @@ from genas.spaces import DARTS, Cost, NASBench201
 
 
 def test_makes_the_evaluations_in_batches() -> None:
-    result = search(RandomSearch(DARTS(), seed=0, evaluations=25, batch=10), lambda batch: [0.0] * len(batch), progress=False)
+    result = search(
+        RandomSearch(DARTS(), seed=0, evaluations=25, batch=10), lambda batch: [0.0] * len(batch), progress=False
+    )
     assert [len(batch.architectures) for batch in result.history] == [10, 10, 5]
     assert result.finished_because == "25 architectures were scored"
 

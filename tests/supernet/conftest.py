@@ -1,4 +1,4 @@
-"""Tiny float64 networks, synthetic images, and a slow reference network that shares only the weights with the library's."""
+"""Tiny float64 networks, synthetic images, and a slow reference that takes only the weights from the library's."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-# ------------------------------------------------------------------------------------------------------------ networks
+# ------------------------------------------------------------------------------------------------------------- networks
 
 
-def _skeleton(search_space: SearchSpace, kind: str, channels: int, cells: int | None, size: int, classes: int) -> Skeleton:
+def _skeleton(
+    search_space: SearchSpace, kind: str, channels: int, cells: int | None, size: int, classes: int
+) -> Skeleton:
     if kind == "supernet":
         depth = {"nasbench201": 1}.get(search_space.name, 3) if cells is None else cells
         return search_space.supernet_skeleton(classes, size, channels=channels, cells=depth)
@@ -111,14 +113,16 @@ def architectures() -> Callable[..., list[tuple[int, ...]]]:
     return draw
 
 
-# ---------------------------------------------------------------------------------------------------------------- data
+# ----------------------------------------------------------------------------------------------------------------- data
 
 
 @pytest.fixture
 def make_data() -> Callable[..., ImageData]:
     """Synthetic images whose class is their colour, plus noise: learnable in a few steps."""
 
-    def make(train: int = 20, valid: int = 12, classes: int = 4, size: int = 8, seed: int = 0, **options: Any) -> ImageData:
+    def make(
+        train: int = 20, valid: int = 12, classes: int = 4, size: int = 8, seed: int = 0, **options: Any
+    ) -> ImageData:
         rng = np.random.default_rng(seed)
         colours = rng.integers(40, 216, size=(classes, 1, 1, 3))
 
@@ -129,7 +133,9 @@ def make_data() -> Callable[..., ImageData]:
 
         names = tuple(f"class {k}" for k in range(classes))
         settings = {"flip": True, "crop_padding": 1, "split_source": "synthetic", **options}
-        return ImageData("colours", names, (0.5, 0.4, 0.6), (0.25, 0.2, 0.3), split(train), split(valid), None, **settings)
+        return ImageData(
+            "colours", names, (0.5, 0.4, 0.6), (0.25, 0.2, 0.3), split(train), split(valid), None, **settings
+        )
 
     return make
 
@@ -193,7 +199,9 @@ def _operation(name: str, module: Any, values: Tensor, stride: int, noise: torch
     return _bn(second.bn, _conv(second.conv, _conv(second.depthwise, middle.relu())))
 
 
-def _cell(cell: Any, states: list[Tensor], choice: Any, reduction: bool, shrunk: bool, noise: torch.Generator) -> Tensor:
+def _cell(
+    cell: Any, states: list[Tensor], choice: Any, reduction: bool, shrunk: bool, noise: torch.Generator
+) -> Tensor:
     """Every edge is run, dead ones too; sums are new tensors; each edge rectifies its source for itself."""
     inputs = [states[-1]]
     if cell.cell_type.num_inputs == 2:
@@ -252,5 +260,5 @@ def _naive_logits(network: CellNetwork, images: Tensor, choice: Sequence[Any], n
 
 @pytest.fixture
 def naive_logits() -> Naive:
-    """The reference: ``naive_logits(network, images, choice, noise_seed=0)`` from the network's weights and mode alone."""
+    """The reference: ``naive_logits(network, images, choice, noise_seed=0)``, from the network's weights and mode."""
     return _naive_logits

@@ -19,7 +19,9 @@ def cell_201(channels: int = 2, size: int = 4, *, affine: bool = True) -> Cell:
     skeleton = Skeleton("nasbench201", channels, 1, 5, size, affine=affine)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Cell(SPACE_201.cell_types[0], skeleton.blocks[0], skeleton, SPACE_201.operations, SPACE_201.candidates).double()
+        return Cell(
+            SPACE_201.cell_types[0], skeleton.blocks[0], skeleton, SPACE_201.operations, SPACE_201.candidates
+        ).double()
 
 
 def cell_darts(position: int, *, kind: str = "darts-search", channels: int = 2, size: int = 4) -> Cell:
@@ -39,7 +41,7 @@ def states_of(cell: Cell, count: int = 3) -> list[torch.Tensor]:
     return [torch.randn(count, c, s, s, generator=generator, dtype=torch.float64) for c, s in shapes]
 
 
-# --------------------------------------------------------------------------------------------------------------- nodes
+# ---------------------------------------------------------------------------------------------------------------- nodes
 
 
 @pytest.mark.parametrize("owned", list(itertools.product([True, False], repeat=3)))
@@ -65,7 +67,7 @@ def test_a_node_is_rectified_once_and_the_plain_value_stays() -> None:
     assert nodes.read(1, rectified=True) is nodes.read(1, rectified=False) is None
 
 
-# -------------------------------------------------------------------------------------------------------------- states
+# --------------------------------------------------------------------------------------------------------------- states
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -99,7 +101,7 @@ def test_a_cell_without_live_edges_is_zero() -> None:
     assert output.abs().max() == 0.0
 
 
-# ----------------------------------------------------------------------------------------------------------- gradients
+# ------------------------------------------------------------------------------------------------------------ gradients
 
 
 @pytest.mark.parametrize("genes", [(3, 1, 2, 4, 1, 3), (1, 1, 1, 4, 4, 1), (2, 3, 1, 1, 1, 1), (4, 3, 4, 2, 1, 1)])
@@ -126,10 +128,12 @@ def test_second_derivatives_of_a_path_exist() -> None:
     """Hessians and unrolled steps differentiate twice, through the in-place sums."""
     cell = cell_201().eval()
     (state,) = states_of(cell, 1)
-    assert torch.autograd.gradgradcheck(lambda state: cell([state], (2, 1, 3, 4, 1, 2)).sin(), [state.requires_grad_()], fast_mode=True)
+    assert torch.autograd.gradgradcheck(
+        lambda state: cell([state], (2, 1, 3, 4, 1, 2)).sin(), [state.requires_grad_()], fast_mode=True
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- preprocessing
+# -------------------------------------------------------------------------------------------------------- preprocessing
 
 
 def test_preprocessing_shrinks_the_older_state_exactly_after_a_reduction() -> None:
@@ -169,7 +173,7 @@ def test_concatenation_is_in_node_order() -> None:
     torch.testing.assert_close(output[3], three + two + three)
 
 
-# ------------------------------------------------------------------------------------------------------------ messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 def test_paths_that_do_not_fit_are_refused() -> None:
@@ -177,5 +181,8 @@ def test_paths_that_do_not_fit_are_refused() -> None:
     states = states_of(cell)
     with pytest.raises(ValueError, match="path of a cell must have 6 genes, one per edge, but got 5"):
         cell(states, (3,) * 5)
-    with pytest.raises(ValueError, match=r"Edge 5 of this cell holds the operations \['none', .*index 7; choose one of \[0, 1, 2, 3, 4\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"Edge 5 of this cell holds the operations \['none', .*index 7; choose one of \[0, 1, 2, 3, 4\]",
+    ):
         cell(states, (3, 3, 3, 3, 3, 7))

@@ -30,7 +30,7 @@ def one_hot(network: CellNetwork, path: tuple[tuple[int, ...], ...]) -> list[Ten
     return weights
 
 
-# ------------------------------------------------------------------------------------------------------ slow reference
+# ------------------------------------------------------------------------------------------------------- slow reference
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -132,7 +132,9 @@ def test_gradients_of_a_mixture_equal_those_of_the_slow_reference(
     network, images = shared_network(name), random_images(3)
     rng = torch.Generator().manual_seed(0)
     weights = [
-        torch.rand(len(cell.candidates), len(cell.candidates[0]), generator=rng, dtype=torch.float64, requires_grad=True)
+        torch.rand(
+            len(cell.candidates), len(cell.candidates[0]), generator=rng, dtype=torch.float64, requires_grad=True
+        )
         for cell in network.cells
     ]
     targets = torch.tensor([0, 1, 2])
@@ -144,7 +146,7 @@ def test_gradients_of_a_mixture_equal_those_of_the_slow_reference(
         torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-10)
 
 
-# ------------------------------------------------------------------------------------------------------------- subnets
+# -------------------------------------------------------------------------------------------------------------- subnets
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -192,7 +194,11 @@ def test_a_subnet_holds_the_weights_of_its_path_only(make_network) -> None:
     network = make_network()
     subnet = network.subnet((3, 0, 1, 2, 4, 0))
     names = {name for name, _ in subnet.named_parameters() if ".edges." in name}
-    assert names == {f"blocks.{cell}.edges.{edge}" for cell in (0, 2, 4) for edge in ("0.nor_conv_3x3.conv.weight", "3.nor_conv_1x1.conv.weight")}
+    assert names == {
+        f"blocks.{cell}.edges.{edge}"
+        for cell in (0, 2, 4)
+        for edge in ("0.nor_conv_3x3.conv.weight", "3.nor_conv_1x1.conv.weight")
+    }
 
 
 def test_a_subnet_of_an_operation_that_the_network_does_not_hold_is_refused(make_network) -> None:
@@ -203,7 +209,7 @@ def test_a_subnet_of_an_operation_that_the_network_does_not_hold_is_refused(make
             network.subnet((3, missing, 3, 3, 3, 3))
 
 
-# ------------------------------------------------------------------------------------------------- keys, dead cells
+# ----------------------------------------------------------------------------------------------------- keys, dead cells
 
 
 def test_equal_supernet_keys_give_equal_logits_and_different_keys_do_not(shared_network, random_images) -> None:
@@ -227,7 +233,9 @@ def test_equal_supernet_keys_give_equal_logits_and_different_keys_do_not(shared_
 
 @pytest.mark.parametrize("architecture", [(0,) * 6, (3, 3, 3, 0, 0, 0), (0, 0, 3, 0, 2, 3), (0, 0, 0, 0, 3, 3)])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_disconnected_cell_gives_all_images_the_same_logits(architecture, training, make_network, random_images) -> None:
+def test_a_disconnected_cell_gives_all_images_the_same_logits(
+    architecture, training, make_network, random_images
+) -> None:
     network = make_network(affine=True).train(training)
     logits = network(random_images(), network.path(architecture))
     assert logits.std(0).max() < 1e-12
@@ -243,7 +251,11 @@ def test_dead_edges_are_not_run(source, make_network, random_images) -> None:
     module = network if source == "path" else network.subnet(genes)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     module(random_images(), network.path(genes) if source == "path" else None)
-    changed = {name.split(".")[3] for name, b in module.named_buffers() if ".edges." in name and not torch.equal(b, before[name])}
+    changed = {
+        name.split(".")[3]
+        for name, b in module.named_buffers()
+        if ".edges." in name and not torch.equal(b, before[name])
+    }
     assert changed == {"0", "3"}
 
 
@@ -258,9 +270,13 @@ def test_cell_types_and_paths_follow_the_skeleton() -> None:
             network = CellNetwork(search_space, skeleton, candidates=[()] * 28)
         assert {position for position, kind in enumerate(network.cell_types) if kind == 1} == reductions
         genes = search_space.parse("DARTS_V2")
-        assert network.path(genes) == tuple(genes[14:] if position in reductions else genes[:14] for position in range(depth))
+        assert network.path(genes) == tuple(
+            genes[14:] if position in reductions else genes[:14] for position in range(depth)
+        )
         assert [cell.block.stride for cell in network.cells] == [2 if k in reductions else 1 for k in range(depth)]
-        assert [cell.block.channels for cell in network.cells] == [2 * 2 ** sum(r <= k for r in reductions) for k in range(depth)]
+        assert [cell.block.channels for cell in network.cells] == [
+            2 * 2 ** sum(r <= k for r in reductions) for k in range(depth)
+        ]
 
 
 def test_nasbench201_has_fifteen_cells_and_two_reductions() -> None:
@@ -279,10 +295,12 @@ def test_odd_images_run_and_shrink_by_rounding_up(size, make_network, random_ima
     for name, genes in (("nasbench201", (3,) * 6), ("darts", space("darts").parse("GENAS_FLATNESS_C100"))):
         network, sizes = make_network(name), []
         for block in network.blocks:
-            block.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(output.shape[-1]))
+            block.register_forward_hook(lambda *hooked, sizes=sizes: sizes.append(hooked[-1].shape[-1]))
         network(random_images(2, size), network.path(genes))
         half = -(-size // 2)
-        assert sizes == ([size, half, half, -(-half // 2), -(-half // 2)] if name == "nasbench201" else [size, half, -(-half // 2)])
+        assert sizes == (
+            [size, half, half, -(-half // 2), -(-half // 2)] if name == "nasbench201" else [size, half, -(-half // 2)]
+        )
 
 
 def test_conv_weights_are_channels_last_in_network_and_subnet(make_network) -> None:
@@ -307,11 +325,13 @@ def test_initialised_depends_on_the_seed_alone_and_leaves_the_global_generator()
     assert not torch.equal(first["stems.0.conv.weight"], other["stems.0.conv.weight"])
 
 
-# ------------------------------------------------------------------------------------------------------ auxiliary head
+# ------------------------------------------------------------------------------------------------------- auxiliary head
 
 
 @pytest.mark.parametrize(("kind", "size"), [("darts-cifar", 32), ("darts-imagenet", 224)])
-def test_the_auxiliary_head_gives_logits_and_leaves_the_others_unchanged(kind, size, make_network, random_images) -> None:
+def test_the_auxiliary_head_gives_logits_and_leaves_the_others_unchanged(
+    kind, size, make_network, random_images
+) -> None:
     network = make_network("darts", kind, size=size, cells=6, auxiliary=True).eval()
     images, path = random_images(2, size), network.path(network.space.parse("DARTS_V2"))
     logits, side = network.forward_with_auxiliary(images, path)
@@ -323,7 +343,7 @@ def test_the_auxiliary_head_gives_logits_and_leaves_the_others_unchanged(kind, s
 def test_the_auxiliary_head_reads_the_cell_at_two_thirds(make_network, random_images) -> None:
     network = make_network("darts", "darts-cifar", size=32, cells=6, auxiliary=True).eval()
     outputs = []
-    network.blocks[4].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    network.blocks[4].register_forward_hook(lambda *hooked: outputs.append(hooked[-1]))
     _, side = network.forward_with_auxiliary(random_images(2, 32), network.path(network.space.parse("DARTS_V1")))
     assert network.auxiliary is not None
     torch.testing.assert_close(side, network.auxiliary(outputs[0]), rtol=0, atol=0)
@@ -335,7 +355,7 @@ def test_auxiliary_logits_without_auxiliary_head_are_refused(make_network, rando
         network.forward_with_auxiliary(random_images(), network.path(network.space.parse("DARTS_V1")))
 
 
-# ------------------------------------------------------------------------------------------------------------ messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 def test_wrong_choices_are_refused(make_network, random_images) -> None:
@@ -352,5 +372,7 @@ def test_wrong_choices_are_refused(make_network, random_images) -> None:
 
 def test_a_path_through_an_operation_that_an_edge_does_not_hold_is_refused(make_network, random_images) -> None:
     network = make_network(candidates=[(0, 3)] * 6)
-    with pytest.raises(ValueError, match=r"Edge 2 of this cell holds .*\['none', 'nor_conv_3x3'\].*index 4; choose one of \[0, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"Edge 2 of this cell holds .*\['none', 'nor_conv_3x3'\].*index 4; choose one of \[0, 3\]"
+    ):
         network(random_images(2), network.path((3, 3, 4, 3, 3, 3)))

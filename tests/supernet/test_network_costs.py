@@ -1,4 +1,4 @@
-"""Weights and multiply-accumulates of built networks against the closed forms of ``genas.spaces.costs`` and the papers."""
+"""Weights and multiply-accumulates of built networks against ``genas.spaces.costs`` and the papers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def on_meta(search_space: SearchSpace, skeleton: Skeleton, candidates: CANDIDATE
 # -------------------------------------------------------------------------------------------------------- NAS-Bench-201
 
 
-@pytest.mark.parametrize(("cells", "options"), [(50, {}), (10, {"affine": False}), (10, {"affine": False, "conv_bias": True})])
+@pytest.mark.parametrize(
+    ("cells", "options"), [(50, {}), (10, {"affine": False}), (10, {"affine": False, "conv_bias": True})]
+)
 def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options) -> None:
     search_space, rng = NASBench201(), np.random.default_rng(0)
     skeleton = Skeleton("nasbench201", 4, 1, 10, 8, image_channels=1, **options)
@@ -88,7 +90,9 @@ def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options)
 )
 def test_published_nasbench201_networks_at_full_size(index, classes, size, params, macs) -> None:
     search_space = NASBench201()
-    network = on_meta(search_space, search_space.standalone_skeleton(classes, size), alone(search_space.from_index(index)))
+    network = on_meta(
+        search_space, search_space.standalone_skeleton(classes, size), alone(search_space.from_index(index))
+    )
     assert count_params(network) == params
     assert count_macs(network)[1] == macs
 
@@ -149,7 +153,9 @@ def test_the_darts_network_on_cifar() -> None:
     assert count_macs(network)[0] == cost(search_space, skeleton, genes).macs
 
 
-@pytest.mark.parametrize(("kind", "size"), [("darts-search", 8), ("darts-search", 9), ("darts-cifar", 11), ("darts-imagenet", 45)])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("darts-search", 8), ("darts-search", 9), ("darts-cifar", 11), ("darts-imagenet", 45)]
+)
 def test_random_darts_cells_cost_what_the_closed_form_says(kind, size) -> None:
     search_space, rng = space("darts"), np.random.default_rng(1)
     for affine in (True, False):

@@ -30,14 +30,14 @@ def image(*rows: list[float]) -> Tensor:
     return torch.tensor([[rows]], dtype=torch.float64)
 
 
-# --------------------------------------------------------------------------------------------------------------- pools
+# ---------------------------------------------------------------------------------------------------------------- pools
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kind", ["avg", "max"])
 @pytest.mark.parametrize("size", [4, 5])
 def test_pooling_keeps_a_constant_image_constant(kind, stride, size) -> None:
-    """An average that counted the padding would be 4/9 in the corners; a maximum that padded with zeros would be 0 for negatives."""
+    """An average that counted the padding would shrink the corners to 4/9, a maximum over zeros would be 0."""
     pool = Pool(kind, 2, stride, EVALUATION).double()
     constant = torch.full((1, 2, size, size), -3.0, dtype=torch.float64)
     side = -(-size // stride)
@@ -52,7 +52,8 @@ def test_a_one_in_the_corner_spreads_as_one_over_the_pixels_in_the_window() -> N
 
 
 @pytest.mark.parametrize(
-    ("skeleton", "layers"), [(SEARCH, 1), (EVALUATION, 0), (SUPERNET_201, 0), (Skeleton("darts-imagenet", 4, 3, 10, 64), 0)]
+    ("skeleton", "layers"),
+    [(SEARCH, 1), (EVALUATION, 0), (SUPERNET_201, 0), (Skeleton("darts-imagenet", 4, 3, 10, 64), 0)],
 )
 @pytest.mark.parametrize("name", ["avg_pool_3x3", "max_pool_3x3"])
 def test_only_the_darts_search_network_normalises_pools(skeleton, layers, name) -> None:
@@ -61,7 +62,7 @@ def test_only_the_darts_search_network_normalises_pools(skeleton, layers, name) 
     assert all(layer.affine for layer in found)
 
 
-# ------------------------------------------------------------------------------------------------------- shapes, flags
+# -------------------------------------------------------------------------------------------------------- shapes, flags
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -122,7 +123,7 @@ def test_an_unknown_operation_is_refused_with_the_known_ones() -> None:
         build_operation("conv_7x7", 4, 1, SEARCH)
 
 
-# -------------------------------------------------------------------------------------------------------- convolutions
+# --------------------------------------------------------------------------------------------------------- convolutions
 
 
 def one_pixel_kernel(conv: nn.Conv2d, row: int, column: int) -> None:
@@ -151,7 +152,7 @@ def test_a_separable_convolution_is_two_with_a_relu_between_and_the_stride_in_th
     assert operation.first.depthwise.dilation == operation.second.depthwise.dilation == (1, 1)
     assert operation.first.depthwise.groups == 4
     seen: list[Tensor] = []
-    operation.second.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    operation.second.register_forward_hook(lambda *hooked: seen.append(hooked[1][0]))
     operation(torch.randn(2, 4, 6, 6))
     assert seen[0].min() == 0.0, "rectified"
     assert seen[0].shape == (2, 4, 3, 3)
@@ -162,12 +163,12 @@ def test_skip_is_the_identity() -> None:
     assert Skip()(node) is node
 
 
-# ------------------------------------------------------------------------------------------------ factorised reduction
+# ------------------------------------------------------------------------------------------------- factorised reduction
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 5), (4, 5), (1, 1)])
 def test_factorised_reduction_reads_even_pixels_and_their_lower_right_neighbours(height, width) -> None:
-    """With identity kernels the first channels are the pixels (2i, 2j), the others (2i + 1, 2j + 1), zero beyond an odd border."""
+    """With identity kernels one half is the pixels (2i, 2j), the other (2i + 1, 2j + 1), zero beyond an odd border."""
     operation = FactorizedReduce(1, 2).double().eval()
     with torch.no_grad():
         operation.conv_even.weight.fill_(1.0)
@@ -186,7 +187,7 @@ def test_factorised_reduction_splits_its_channels_evenly() -> None:
     assert sum(p.numel() for p in operation.parameters()) == 6 * 4 + 2 * 4
 
 
-# --------------------------------------------------------------------------------------------------------------- noise
+# ---------------------------------------------------------------------------------------------------------------- noise
 
 
 def test_noise_without_a_seed_is_refused() -> None:

@@ -32,7 +32,9 @@ def is_uniform(counts: Counter[object], support: int) -> bool:
     """Pearson's chi-square with a one in a million chance of a false alarm (the seed is fixed anyway)."""
     total = sum(counts.values())
     expected = total / support
-    statistic = sum((count - expected) ** 2 for count in counts.values()) / expected + (support - len(counts)) * expected
+    statistic = (
+        sum((count - expected) ** 2 for count in counts.values()) / expected + (support - len(counts)) * expected
+    )
     return bool(chi2.sf(statistic, support - 1) > 1e-6 and chi2.cdf(statistic, support - 1) > 1e-6)
 
 
@@ -40,7 +42,7 @@ def has_no_dead_node(genes: tuple[int, ...]) -> bool:
     return genes[0] != NONE and any(genes[1:3]) and any(genes[3:6])
 
 
-# --------------------------------------------------------------------------------------------------------- uniformity
+# ----------------------------------------------------------------------------------------------------------- uniformity
 
 
 def test_the_default_draws_uniformly_from_the_11904_cells_without_dead_nodes() -> None:
@@ -54,7 +56,11 @@ def test_the_default_draws_uniformly_from_the_11904_cells_without_dead_nodes() -
 
 
 def test_without_rejection_all_15625_cells_are_equally_likely() -> None:
-    cells = [genes for path in draw(sampler(settings=PathSampling(reject_dead_nodes=False), cells=5), 5_000) for genes in path]
+    cells = [
+        genes
+        for path in draw(sampler(settings=PathSampling(reject_dead_nodes=False), cells=5), 5_000)
+        for genes in path
+    ]
     counts = Counter(cells)
     assert any(not has_no_dead_node(genes) for genes in counts)
     assert is_uniform(counts, 15_625)
@@ -75,7 +81,7 @@ def test_darts_draws_a_uniform_pair_of_inputs_and_uniform_operations_for_node_fi
         assert is_uniform(counts, 10 * 49)
 
 
-# ------------------------------------------------------------------------------------------------------------- sharing
+# -------------------------------------------------------------------------------------------------------------- sharing
 
 
 def test_cells_differ_per_cell_and_are_equal_per_network() -> None:
@@ -117,7 +123,10 @@ def test_every_path_is_made_of_valid_cells(name, sharing, fair) -> None:
 
 @pytest.mark.parametrize("sharing", ["network", "per_cell"])
 def test_fair_steps_train_each_operation_of_each_edge_exactly_once(sharing) -> None:
-    sampling, rng = sampler(settings=PathSampling(sharing=sharing, strict_fairness=True), cells=2), np.random.default_rng(0)
+    sampling, rng = (
+        sampler(settings=PathSampling(sharing=sharing, strict_fairness=True), cells=2),
+        np.random.default_rng(0),
+    )
     for _ in range(20):
         paths = sampling.sample(rng)
         assert len(paths) == 5
@@ -126,7 +135,9 @@ def test_fair_steps_train_each_operation_of_each_edge_exactly_once(sharing) -> N
         assert all((len(set(path)) == 1) is (sharing == "network") for path in paths)
 
 
-@pytest.mark.parametrize(("name", "operations"), [("darts", 7), ("darts7", 7), ("s1", 2), ("s2", 2), ("s3", 2), ("s4", 2)])
+@pytest.mark.parametrize(
+    ("name", "operations"), [("darts", 7), ("darts7", 7), ("s1", 2), ("s2", 2), ("s3", 2), ("s4", 2)]
+)
 def test_fair_darts_steps_train_each_operation_once_on_the_edges_of_one_topology(name, operations) -> None:
     sampling, rng = sampler(name, PathSampling(strict_fairness=True)), np.random.default_rng(0)
     search_space = space(name)
@@ -149,10 +160,12 @@ def test_fair_paths_are_uniform_permutations() -> None:
     assert is_uniform(counts, 4)
 
 
-# ------------------------------------------------------------------------------------------------------ generator, errors
+# ---------------------------------------------------------------------------------------------------- generator, errors
 
 
-@pytest.mark.parametrize("settings", [PathSampling(), PathSampling(sharing="network"), PathSampling(strict_fairness=True)])
+@pytest.mark.parametrize(
+    "settings", [PathSampling(), PathSampling(sharing="network"), PathSampling(strict_fairness=True)]
+)
 @pytest.mark.parametrize("name", ["nasbench201", "darts"])
 def test_paths_depend_on_the_generator_alone(name, settings) -> None:
     np.random.seed(1)  # noqa: NPY002 (the global generator must not matter)
@@ -163,9 +176,15 @@ def test_paths_depend_on_the_generator_alone(name, settings) -> None:
 
 
 def test_refused_combinations() -> None:
-    with pytest.raises(ValueError, match="reject_dead_nodes needs a space whose nodes can lose all inputs, but every node of darts has inputs"):
+    with pytest.raises(
+        ValueError,
+        match="reject_dead_nodes needs a space whose nodes can lose all inputs, but every node of darts has inputs",
+    ):
         sampler("darts", PathSampling(reject_dead_nodes=True))
-    with pytest.raises(ValueError, match="strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold too; choose one"):
+    with pytest.raises(
+        ValueError,
+        match="strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold too; choose one",
+    ):
         sampler(settings=PathSampling(strict_fairness=True, reject_dead_nodes=True))
     assert not sampler(settings=PathSampling(strict_fairness=True)).reject_dead_nodes
     assert not sampler("darts", PathSampling(reject_dead_nodes=False)).reject_dead_nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,9 @@ from genas.supernet import LearningRate
 
 def rates(schedule: LearningRate, epochs: int, steps: int) -> list[float]:
     return [
-        schedule.at(epoch=epoch, step=step, steps_per_epoch=steps, epochs=epochs) for epoch in range(epochs) for step in range(steps)
+        schedule.at(epoch=epoch, step=step, steps_per_epoch=steps, epochs=epochs)
+        for epoch in range(epochs)
+        for step in range(steps)
     ]
 
 
@@ -48,7 +51,7 @@ def test_a_constant_rate_is_constant() -> None:
 def test_rates_never_rise_and_stay_between_start_and_end(shape, every) -> None:
     found = rates(LearningRate(0.3, 0.02, shape=shape, every=every), 6, 3)
     assert found[0] == 0.3
-    assert all(later <= earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(found))
     assert min(found) > 0.02
     assert len(set(found)) == (6 if every == "epoch" else 18)
 
@@ -76,7 +79,9 @@ def test_warmup_grows_linearly_over_its_steps_and_then_leaves_the_schedule_alone
     assert warm[:8] == pytest.approx([0.5 * (k + 1) / 8 for k in range(8)])
     assert warm[8:] == plain[8:]
     cosine = rates(LearningRate(0.5, 0.0, warmup=1.5), 4, 2)
-    assert cosine[:3] == pytest.approx([rate * (k + 1) / 3 for k, rate in enumerate(rates(LearningRate(0.5, 0.0), 4, 2)[:3])])
+    assert cosine[:3] == pytest.approx(
+        [rate * (k + 1) / 3 for k, rate in enumerate(rates(LearningRate(0.5, 0.0), 4, 2)[:3])]
+    )
 
 
 @pytest.mark.parametrize(

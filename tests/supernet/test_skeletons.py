@@ -20,8 +20,12 @@ def doubles(count: int, channels: int, size: int) -> torch.Tensor:
 def test_residual_reduction_is_shortcut_plus_two_convolutions(size) -> None:
     block, images = ResidualReduction(2, 4).double(), doubles(3, 2, size)
     a, b, shortcut = block.conv_a, block.conv_b, block.shortcut[1]
-    middle = functional.batch_norm(functional.conv2d(images.relu(), a.conv.weight, stride=2, padding=1), None, None, training=True)
-    middle = functional.batch_norm(functional.conv2d(middle.relu(), b.conv.weight, padding=1), None, None, training=True)
+    middle = functional.batch_norm(
+        functional.conv2d(images.relu(), a.conv.weight, stride=2, padding=1), None, None, training=True
+    )
+    middle = functional.batch_norm(
+        functional.conv2d(middle.relu(), b.conv.weight, padding=1), None, None, training=True
+    )
     pooled = functional.avg_pool2d(functional.pad(images, (0, size % 2, 0, size % 2), mode="replicate"), 2)
     before = images.clone()
     if size % 2 == 0:  # the odd border averages only pixels that exist: a repeated border is the same
@@ -58,7 +62,9 @@ def test_bn_outside_the_cells_is_always_affine() -> None:
 
 def test_the_head_is_the_mean_over_pixels_and_a_linear_layer() -> None:
     head, features = Head(3, 5, normalised=False).double(), doubles(2, 3, 4)
-    expected = torch.stack([feature.flatten(1).mean(1) @ head.classifier.weight.T + head.classifier.bias for feature in features])
+    expected = torch.stack(
+        [feature.flatten(1).mean(1) @ head.classifier.weight.T + head.classifier.bias for feature in features]
+    )
     torch.testing.assert_close(head(features), expected)
     assert head.bn is None
 
@@ -73,7 +79,8 @@ def test_the_head_of_nasbench201_normalises_and_rectifies_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "layers", "pooled"), [("darts-cifar", 32, 2, 2), ("darts-imagenet", 224, 1, 2), ("darts-imagenet", 256, 1, 2)]
+    ("kind", "size", "layers", "pooled"),
+    [("darts-cifar", 32, 2, 2), ("darts-imagenet", 224, 1, 2), ("darts-imagenet", 256, 1, 2)],
 )
 def test_auxiliary_heads(kind, size, layers, pooled) -> None:
     skeleton = Skeleton(kind, 2, 6, 7, size, auxiliary=True)
@@ -82,7 +89,9 @@ def test_auxiliary_heads(kind, size, layers, pooled) -> None:
     features = torch.randn(3, block.out_channels, block.node_size, block.node_size)
     assert head(features).shape == (3, 7)
     assert head.features[0](features).shape[-1] == pooled
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in head.features) == layers, "the ImageNet head lacks its last BN"
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in head.features) == layers, (
+        "the ImageNet head lacks its last BN"
+    )
     widths = [layer.out_channels for layer in head.features if isinstance(layer, nn.Conv2d)]
     assert widths == [128, 768]
 
@@ -97,5 +106,7 @@ def test_the_auxiliary_head_rectifies_a_copy_of_the_features() -> None:
 
 @pytest.mark.parametrize(("kind", "size"), [("darts-cifar", 16), ("darts-cifar", 64), ("darts-imagenet", 128)])
 def test_an_auxiliary_head_on_images_that_do_not_fit_is_refused(kind, size) -> None:
-    with pytest.raises(ValueError, match=f"needs features of .* pixels, but images of {size} pixels give .*auxiliary=False"):
+    with pytest.raises(
+        ValueError, match=f"needs features of .* pixels, but images of {size} pixels give .*auxiliary=False"
+    ):
         AuxiliaryHead(Skeleton(kind, 2, 6, 7, size, auxiliary=True))

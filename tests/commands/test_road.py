@@ -1,0 +1,222 @@
+"""The whole one-shot road through the command line: train, search, resume."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from genas.cli import main
+from genas.metrics import context as metric_context
+from genas.runs import Run
+from genas.scores import ScoreStore
+from genas.spaces import NASBench201, space
+
+TRAIN = ["--data", "digits", "--max-train", "128", "--channels", "2", "--cells", "1", "--epochs", "2", "--batch-size", "32", "--threads", "1", "--probe", "2", "--no-progress", "--device", "cpu"]
+EVOLVE = ["--valid-images", "32", "--calibration.images", "32", "--population", "6", "--generations", "3", "--parents", "3", "--mutations", "2", "--crossovers", "2", "--workers", "1", "--no-progress", "--device", "cpu", "--top", "4"]
+
+
+def run(*words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+def result(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="session")
+def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a trained NAS-Bench-201 supernet. Tests that score in it give their own seed or copy it."""
+    folder = tmp_path_factory.mktemp("supernet") / "run"
+    assert run("train-supernet", folder, *TRAIN) == 0
+    return folder
+
+
+def test_training_leaves_a_whole_run(supernet: Path) -> None:
+    names = {path.name for path in supernet.iterdir() if not path.name.startswith(".")}
+    assert names >= {
+        "config.yaml",
+        "environment.json",
+        "initial.safetensors",
+        "log.jsonl",
+        "result.json",
+        "weights.safetensors",
+    }
+    assert "state.pt" not in names
+    assert [record["epoch"] for record in Run.open(supernet).read_log()] == [1, 2]
+    before, after = load_file(supernet / "initial.safetensors"), load_file(supernet / "weights.safetensors")
+    assert before.keys() == after.keys()
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    assert 0 <= result(supernet)["subnets"]["mean_accuracy"] <= 1
+
+
+def test_search_finds_the_best_of_what_it_scored(supernet: Path, tmp_path: Path) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", "--seed", "1", *EVOLVE) == 0
+    found = result(tmp_path / "out")
+    assert found["evaluations"] == 18
+    assert found["failures"] == 0
+    scores = [entry["score"] for entry in found["top"]]
+    assert len(scores) == 4
+    assert scores == sorted(scores, reverse=True)
+    best = found["best"]
+    assert best["score"] == pytest.approx(best["metrics"]["angle"] / np.pi + best["metrics"]["flatness"] / 2e-3)
+    assert NASBench201().parse(best["architecture"]) == tuple(best["genes"]) == NASBench201().from_index(best["index"])
+    best_of_log = max(record["best"] for record in Run.open(tmp_path / "out").read_log())
+    assert best_of_log == best["score"]
+    assert {path.suffix for path in (tmp_path / "out" / "figures").iterdir()} == {".svg", ".png"}
+
+
+def test_same_search_again_runs_no_network(supernet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "first", "--seed", "2", *EVOLVE) == 0
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a network was run")
+
+    monkeypatch.setattr(metric_context, "evaluate", fail)
+    assert run("evolve", supernet, "--out", tmp_path / "second", "--seed", "2", *EVOLVE) == 0
+    assert result(tmp_path / "first") == result(tmp_path / "second")
+
+
+def test_worker_processes_give_the_same_result(supernet: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"  # with a store of its own
+    shutil.copytree(supernet, copy)
+    (copy / "scores.sqlite").unlink(missing_ok=True)
+    assert run("evolve", supernet, "--out", tmp_path / "one", "--seed", "3", *EVOLVE) == 0
+    assert run("evolve", copy, "--out", tmp_path / "two", "--seed", "3", *EVOLVE, "--workers", "2") == 0
+    assert result(tmp_path / "one") == result(tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["darts", "s4"])
+def test_the_road_on_darts_spaces(name: str, tmp_path: Path) -> None:
+    options = [
+        word if word != "1" or before != "--cells" else "3" for before, word in zip(["", *TRAIN], TRAIN, strict=False)
+    ]
+    assert run("train-supernet", tmp_path / "run", "--space", name, *options) == 0
+    assert run("evolve", tmp_path / "run", "--metric", "angle+accuracy+flatness", *EVOLVE) == 0
+    found = result(tmp_path / "run" / "searches" / "angle+accuracy+flatness-0")
+    assert found["space"] == name
+    space(name).check(found["best"]["genes"])
+
+
+def test_limits_hold_and_an_infeasible_one_is_an_error(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "a", "--metric", "angle", "--max-params", "100000", *EVOLVE) == 0
+    assert all(entry["params"] <= 100_000 for entry in result(tmp_path / "a")["top"])
+    assert run("evolve", supernet, "--out", tmp_path / "b", "--metric", "angle", "--max-params", "10", *EVOLVE) == 1
+    assert "params" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metric", "flatnes"], "Did you mean 'flatness'"),
+        (["--join", "rank"], "use join=standardized"),
+        (["--noise.stds", "[0.1, 0.05]"], "strictly increasing"),
+        (["--workers", "0"], "workers must be at least 1"),
+        (["--population", "0"], "population must be at least 1"),
+    ],
+)
+def test_wrong_arguments_say_what_to_do(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", *EVOLVE, *words) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_other_settings_in_the_same_folder_are_refused(supernet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train-supernet", supernet, *TRAIN, "--epochs", "3") == 1
+    assert "training.epochs: 2 in the folder, 3 now" in capsys.readouterr().err
+
+
+def test_an_unfinished_supernet_cannot_be_searched(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(supernet, tmp_path / "run")
+    (tmp_path / "run" / "weights.safetensors").unlink()
+    assert run("evolve", tmp_path / "run", *EVOLVE) == 1
+    assert "must hold a finished supernet" in capsys.readouterr().err
+
+
+def test_a_search_folder_is_no_supernet(supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *EVOLVE) == 0
+    assert run("evolve", tmp_path / "out", "--metric", "angle", *EVOLVE) == 1
+    assert "must be a run of genas train-supernet" in capsys.readouterr().err
+
+
+def killed(words: list[str], when: Callable[[], bool]) -> None:
+    """Start ``genas`` in a process of its own and kill it (SIGKILL) as soon as ``when`` holds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genas", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not when():
+        assert process.poll() is None, (
+            f"finished before it could be killed: {process.stderr.read() if process.stderr else ''!r}"
+        )
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_killed_training_ends_in_the_same_files(tmp_path: Path) -> None:
+    words = ["train-supernet", *TRAIN, "--epochs", "12", "--probe", "0"]
+    assert run("train-supernet", tmp_path / "unbroken", *words[1:]) == 0
+    broken = tmp_path / "broken"
+    for _ in range(2):
+        steps = broken / "state.pt"
+        before = steps.stat().st_mtime_ns if steps.exists() else 0
+        killed(
+            [words[0], str(broken), *words[1:], "--checkpoint-seconds", "0"],
+            lambda before=before: steps.exists() and steps.stat().st_mtime_ns > before,
+        )
+        assert not (broken / "weights.safetensors").exists()
+    assert run("train-supernet", broken, *words[1:]) == 0
+    for name in ("initial.safetensors", "weights.safetensors", "result.json", "config.yaml"):
+        assert (broken / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes(), name
+    logs = [
+        [
+            {key: value for key, value in record.items() if key not in ("time", "seconds")}
+            for record in Run.open(folder).read_log()
+        ]
+        for folder in (broken, tmp_path / "unbroken")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_killed_search_ends_in_the_same_files(supernet: Path, tmp_path: Path) -> None:
+    stores = {}
+    for name in ("broken", "unbroken"):
+        shutil.copytree(supernet, tmp_path / name)
+        (tmp_path / name / "scores.sqlite").unlink(missing_ok=True)
+        words = ["evolve", str(tmp_path / name), "--seed", "4", *EVOLVE]
+        scores = tmp_path / name / "scores.sqlite"
+        if name == "broken":
+            killed(words, lambda scores=scores: stored(scores) >= 5)
+            assert not (tmp_path / name / "searches" / "angle+flatness-4" / "result.json").exists()
+        assert run(*words) == 0
+        with ScoreStore(scores) as store:
+            stores[name] = {key: store.count(key) for key in store.keys()}  # noqa: SIM118 (not a mapping)
+    assert stores["broken"] == stores["unbroken"]
+    folders = [tmp_path / name / "searches" / "angle+flatness-4" for name in ("broken", "unbroken")]
+    for file in ("result.json", "figures/best.svg", "figures/best.png"):
+        assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes(), file
+
+
+def stored(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with ScoreStore(path) as store:
+        return sum(store.count(key) for key in store.keys())  # noqa: SIM118 (not a mapping)
