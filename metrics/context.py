@@ -24,13 +24,16 @@ from genas.supernet.project import TrainedSupernet
 
 T = TypeVar("T")
 
+REMEMBERED = 512
+"""Architectures whose BN statistics are kept: those of a generation, for the metrics that follow."""
+
 
 @dataclass(frozen=True)
 class ScoringSettings:
     """On what subnets are evaluated.
 
     Args:
-        valid_images: Number of validation images, drawn once with the classes in proportion; ``None``: all.
+        valid_images: At most so many validation images, drawn once with the classes in proportion; ``None``: all.
         calibration: How BN statistics are found.
         batch_size: Images per forward pass.
 
@@ -176,6 +179,8 @@ class Context:
                 self.device.type, self.precision, enabled=self.precision != self._calibration_images.dtype
             ):
                 calibrate(subnet, self._calibration_images, self.settings.calibration)
+            if len(self._calibrated) == REMEMBERED:
+                self._calibrated.pop(next(iter(self._calibrated)))
             self._calibrated[architecture] = bn_statistics(subnet)
         return self._calibrated[architecture]
 

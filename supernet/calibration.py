@@ -24,7 +24,7 @@ class Calibration:
             exponential moving average over batches from (0, 1), of which ``(1 - ema_momentum) ** batches`` remains;
             ``batch``: none are kept, every validation batch is normalised by its own statistics (NATS-Bench), so scores
             depend on ``batch_size``.
-        images: Number of training images to calibrate on.
+        images: At most so many training images to calibrate on.
         ema_batch_size: Images per batch of ``ema``.
         ema_momentum: Weight of the newest batch in ``ema``.
         augmented: Whether the images are augmented as in training (the papers' code) or plain.

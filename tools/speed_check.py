@@ -113,30 +113,34 @@ def _compare_logits(
     _compare("logits", subnet(trained.data.normalize(pixels[:BATCH_SIZE])), own(images, path), 1e-3)
 
 
-def check_same_training(trained: TrainedSupernet, steps: int = 2) -> None:
-    """Compare how far a few training steps on the same images and paths move the weights.
+def check_same_training(trained: TrainedSupernet, steps: int = 1, images: int = 16) -> None:
+    """Compare how far training steps on the same images and paths move the weights, in float64.
+
+    In float32 rounding alone moves a deep network's gradients by a percent. The share of a thousandth that is allowed
+    here comes from operations whose output nobody reads: the reference runs them, so they decay from the first step.
 
     Args:
-        trained: A supernet in float32 on the CPU.
+        trained: A supernet on the CPU.
         steps: Number of steps.
+        images: Images of each step, always the same ones.
 
     Raises:
         ValueError: If they do not move alike.
     """
-    few = Split(trained.data.train.images[:BATCH_SIZE], trained.data.train.labels[:BATCH_SIZE])
+    few = Split(trained.data.train.images[:images], trained.data.train.labels[:images])
     data = replace(trained.data, train=few)
     rate = LearningRate(shape="constant")
-    settings = TrainingSettings(batch_size=len(few), learning_rate=rate, flip=False, crop_padding=0)
-    trainer = SupernetTrainer(copy.deepcopy(trained.network), data, settings, seed=0)
-    supernet = reference_of(trained.network)
+    settings = TrainingSettings(batch_size=images, learning_rate=rate, flip=False, crop_padding=0)
+    trainer = SupernetTrainer(copy.deepcopy(trained.network).double(), data, settings, seed=0)
+    supernet = reference_of(trained.network).double()
     optimizer = make_optimizer(supernet)
-    images, labels = next(iter(loader_of(few, data, torch.arange(len(few)))))
-    before = _flat(trained.network)
+    pixels = data.normalize(few.images, torch.float64)
+    before = _flat(supernet)
     for step in range(steps):
         (path,) = trainer.sampler.sample(generator(0, "paths", step))
         trainer.step()
-        train_step(supernet, optimizer, images, labels, path)
-    _compare("change of the weights", _flat(trainer.network) - before, _flat(supernet) - before, 1e-2)
+        train_step(supernet, optimizer, pixels, few.labels, path)
+    _compare("training step", _flat(trainer.network) - before, _flat(supernet) - before, 5e-3)
 
 
 def _flat(network: nn.Module) -> Tensor:

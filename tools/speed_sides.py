@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import resource
@@ -29,11 +30,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from genas.commands.evaluation import ContextRecipe
+from genas.data import ImageData
 from genas.devices import keep_freed_memory
 from genas.metrics import Context, Flatness
 from genas.seeding import generator, torch_generator
 from genas.spaces import Architecture
-from genas.supernet import SupernetTrainer
+from genas.supernet import NetworkPath, PathSampler, SupernetTrainer
 from genas.supernet.project import SupernetConfig, load_supernet
 
 
@@ -95,11 +97,11 @@ def evaluate_genas(recipe: ContextRecipe, architecture: Architecture) -> float:
     return time.perf_counter() - start
 
 
-# -------------------------------------------------------------------------------------------- reference
+# ------------------------------------------------------------------------------------------- reference
 
 
 class Reference:
-    """The slow reference with the run's weights, data loaders and paths.
+    """The slow reference with the run's weights, images and paths.
 
     Args:
         setting: The run.
@@ -107,30 +109,90 @@ class Reference:
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(setting.threads)
+        self.seed, workers = setting.recipe.seed, setting.loader_workers
         trained = load_supernet(setting.recipe.run, device="cpu", precision="fp32")
-        self.data, self.seed = trained.data, setting.recipe.seed
         self.initial, self.supernet = reference_of(trained.initial), reference_of(trained.network)
-        self.optimizer = make_optimizer(self.supernet)
-        self.calibration, self.validation = scoring_loaders(
-            trained.data, setting.recipe.scoring, setting.recipe.seed, setting.loader_workers
-        )
-        self.batches = self._batches(setting.loader_workers)
-        self.sampler = SupernetTrainer(
-            trained.network, trained.data, setting.config.training, seed=self.seed
-        ).sampler
-        self.steps = 0
+        self.loaders = scoring_loaders(trained.data, setting.recipe.scoring, self.seed, workers)
+        self.noise = functools.partial(gaussian_noise, torch_generator(self.seed, "reference noise"))
+        self.in_training = copy.deepcopy(self.supernet)
+        self.optimizer = make_optimizer(self.in_training)
+        self.batches = self._batches(trained.data, workers)
+        self.paths = self._paths(PathSampler(trained.network, setting.config.training.paths))
 
-    def _batches(self, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-        data = self.data
-        pixels = data.train.images.permute(0, 2, 3, 1).numpy()
+    @staticmethod
+    def _batches(data: ImageData, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
         transform = augmented(data.mean, data.std, data.image_size, data.crop_padding)
-        images = Images(pixels, data.train.labels.numpy(), transform)
+        images = Images(data.train.images.permute(0, 2, 3, 1).numpy(), data.train.labels.numpy(), transform)
         loader: Loader = DataLoader(images, BATCH_SIZE, shuffle=True, num_workers=workers)
         return itertools.chain.from_iterable(itertools.repeat(loader))
 
+    def _paths(self, sampler: PathSampler) -> Iterator[NetworkPath]:
+        """Yield the paths that genas takes, step by step."""
+        for step in itertools.count():
+            (path,) = sampler.sample(generator(self.seed, "paths", step))
+            yield path
+
     def train(self, steps: int) -> None:
-        """Train on the paths that genas takes at these steps."""
-        for images, labels in itertools.islice(self.batches, steps):
-            (path,) = self.sampler.sample(generator(self.seed, "paths", self.steps))
-            train_step(self.supernet, self.optimizer, images, labels, path)
-            self.steps += 1
+        """Train some steps."""
+        for _ in range(steps):
+            images, labels = next(self.batches)
+            train_step(self.in_training, self.optimizer, images, labels, next(self.paths))
+
+    def score(self, architecture: Architecture) -> tuple[float, float, float]:
+        """Return angle, accuracy and flatness."""
+        return (
+            self.angle(architecture),
+            accuracy(self.supernet, architecture, *self.loaders),
+            flatness(self.supernet, architecture, *self.loaders, Flatness().noise.stds, self.noise),
+        )
+
+    def angle(self, architecture: Architecture) -> float:
+        """Return the angle in radians."""
+        return angle(self.initial, self.supernet, architecture)
+
+
+@functools.lru_cache(maxsize=1)
+def _reference(setting: Setting) -> Reference:
+    return Reference(setting)
+
+
+@functools.lru_cache(maxsize=1)
+def _recalibrated(setting: Setting, architecture: Architecture) -> nn.Module:
+    reference = _reference(setting)
+    supernet = copy.deepcopy(reference.supernet)
+    recalibrate(supernet, supernet.path(architecture), reference.loaders[0])
+    return supernet
+
+
+def train_reference(setting: Setting, steps: int) -> float:
+    """Return the seconds of some training steps."""
+    reference = _reference(setting)
+    start = time.perf_counter()
+    reference.train(steps)
+    return time.perf_counter() - start
+
+
+def score_reference(setting: Setting, architectures: Sequence[Architecture]) -> float:
+    """Return the seconds of scoring some architectures."""
+    reference = _reference(setting)
+    start = time.perf_counter()
+    for architecture in architectures:
+        reference.score(architecture)
+    return time.perf_counter() - start
+
+
+def evaluate_reference(setting: Setting, architecture: Architecture) -> float:
+    """Return the seconds of evaluating a subnet whose BN statistics are known."""
+    supernet, (_, validation) = _recalibrated(setting, architecture), _reference(setting).loaders
+    start = time.perf_counter()
+    evaluate(supernet, supernet.path(architecture), validation)
+    return time.perf_counter() - start
+
+
+def angles_reference(setting: Setting, architectures: Sequence[Architecture]) -> float:
+    """Return the seconds of some angles."""
+    reference = _reference(setting)
+    start = time.perf_counter()
+    for architecture in architectures:
+        reference.angle(architecture)
+    return time.perf_counter() - start

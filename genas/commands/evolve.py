@@ -21,7 +21,6 @@ from genas.metrics import (
     Context,
     CostOf,
     Flatness,
-    Join,
     Metric,
     Noise,
     ScoringSettings,
@@ -50,7 +49,7 @@ def evolve(
     run: Path,
     out: Path | None = None,
     metric: str = "angle+flatness",
-    join: Join = "sum",
+    join: Literal["sum", "standardized"] = "sum",
     noise: Noise = Noise(),  # noqa: B008 (frozen)
     alpha: float = 1.0,
     epsilon: float = 0.0,
@@ -99,10 +98,6 @@ def evolve(
         top: How many of the best architectures to report.
         progress: Whether to show a progress bar.
     """
-    if join == "rank":
-        raise ValueError(
-            "A rank depends on the architectures it is taken among, so a search cannot use it; use join=standardized."
-        )
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     own = {"angle": Angle(repeat_dilated_weight), "flatness": Flatness(noise, alpha, epsilon)}

@@ -122,7 +122,7 @@ def test_limits_hold_and_an_infeasible_one_is_an_error(
     ("words", "message"),
     [
         (["--metric", "flatnes"], "Did you mean 'flatness'"),
-        (["--join", "rank"], "use join=standardized"),
+        (["--join", "rank"], "join must be"),
         (["--noise.stds", "[0.1, 0.05]"], "strictly increasing"),
         (["--workers", "0"], "workers must be at least 1"),
         (["--population", "0"], "population must be at least 1"),

@@ -21,8 +21,8 @@ def stem_output(network: CellNetwork, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts"])
-def test_exact_evaluation_repeats_the_calibrating_pass(name, make_network, random_images, architectures) -> None:
-    network, images = make_network(name), random_images(8)
+def test_exact_evaluation_repeats_the_calibrating_pass(name, shared_network, random_images, architectures) -> None:
+    network, images = shared_network(name), random_images(8)
     for architecture in architectures(network.space, 2, seed=4):
         by_batch = network.subnet(architecture).train()(images)
         subnet = calibrate(network.subnet(architecture), images, Calibration("exact", images=8))

@@ -32,9 +32,9 @@ def labels_of(*counts: int) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts", "s1", "s4"])
-def test_a_folded_subnet_is_the_same_function(name, make_network, random_images, architectures) -> None:
-    network, images = make_network(name).eval(), random_images()
-    for architecture in architectures(network.space, 4, seed=3):
+def test_a_folded_subnet_is_the_same_function(name, shared_network, random_images, architectures) -> None:
+    network, images = shared_network(name).eval(), random_images()
+    for architecture in architectures(network.space, 3, seed=3):
         plain, folded = network.subnet(architecture), network.subnet(architecture)
         assert fold_bn(folded) is folded
         for stochastic in (plain, folded):
@@ -44,8 +44,8 @@ def test_a_folded_subnet_is_the_same_function(name, make_network, random_images,
 
 @pytest.mark.parametrize("options", [{"affine": True}, {"affine": False, "conv_bias": True}])
 @pytest.mark.parametrize("gene", range(1, 5))
-def test_every_nasbench201_operation_folds(gene, options, make_network, random_images) -> None:
-    plain, images = make_network(**options).eval().subnet((gene,) * 6), random_images()
+def test_every_nasbench201_operation_folds(gene, options, shared_network, random_images) -> None:
+    plain, images = shared_network(**options).eval().subnet((gene,) * 6), random_images()
     expected = plain(images)
     torch.testing.assert_close(fold_bn(plain)(images), expected, rtol=1e-12, atol=1e-12)
 

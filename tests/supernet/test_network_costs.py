@@ -41,21 +41,20 @@ def count_macs(network: CellNetwork) -> tuple[int, int]:
     network.eval()
     for module in network.modules():
         module.register_forward_hook(add)
-    skeleton, device = network.skeleton, next(network.parameters()).device
-    network(torch.zeros(1, skeleton.image_channels, skeleton.image_size, skeleton.image_size, device=device))
+    skeleton = network.skeleton
+    network(torch.zeros(1, skeleton.image_channels, skeleton.image_size, skeleton.image_size))
     live = total
     for cell in network.cells:
         genes = [edge[0] if edge else NONE for edge in cell.candidates]
-        node = torch.zeros(1, cell.block.channels, cell.block.node_size, cell.block.node_size, device=device)
+        node = torch.zeros(1, cell.block.channels, cell.block.node_size, cell.block.node_size)
         for edge in set(range(len(genes))) - set(cell.cell_type.live_edges(genes)):
             if genes[edge] != NONE:
                 cell.operation(edge, genes[edge])(node)
     return live, total
 
 
-def on_meta(search_space: SearchSpace, skeleton: Skeleton, candidates: CANDIDATES | None = None) -> CellNetwork:
-    """A network with shapes and without memory."""
-    with torch.device("meta"):
+def built(search_space: SearchSpace, skeleton: Skeleton, candidates: CANDIDATES | None = None) -> CellNetwork:
+    with torch.random.fork_rng():
         return CellNetwork(search_space, skeleton, candidates)
 
 
@@ -70,7 +69,7 @@ def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options)
     skeleton = Skeleton("nasbench201", 4, 1, 10, 8, image_channels=1, **options)
     for _ in range(cells):
         architecture = search_space.sample(rng)
-        network = CellNetwork(search_space, skeleton, alone(architecture))
+        network = built(search_space, skeleton, alone(architecture))
         expected, live = (cost(search_space, skeleton, architecture, live_only=live) for live in (False, True))
         assert count_params(network) == expected.params
         assert count_macs(network) == (live.macs, expected.macs)
@@ -90,7 +89,7 @@ def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options)
 )
 def test_published_nasbench201_networks_at_full_size(index, classes, size, params, macs) -> None:
     search_space = NASBench201()
-    network = on_meta(
+    network = built(
         search_space, search_space.standalone_skeleton(classes, size), alone(search_space.from_index(index))
     )
     assert count_params(network) == params
@@ -100,7 +99,7 @@ def test_published_nasbench201_networks_at_full_size(index, classes, size, param
 def test_odd_images_cost_what_the_closed_form_says() -> None:
     search_space = NASBench201()
     skeleton = search_space.standalone_skeleton(10, 13, channels=2, cells=2)
-    network = on_meta(search_space, skeleton, alone((3, 2, 1, 4, 3, 2)))
+    network = built(search_space, skeleton, alone((3, 2, 1, 4, 3, 2)))
     assert count_macs(network)[0] == cost(search_space, skeleton, (3, 2, 1, 4, 3, 2)).macs
 
 
@@ -113,14 +112,14 @@ def test_odd_images_cost_what_the_closed_form_says() -> None:
 )
 def test_supernets_have_the_known_number_of_weights(name, classes, params) -> None:
     search_space = space(name)
-    assert count_params(on_meta(search_space, search_space.supernet_skeleton(classes, 32))) == params
+    assert count_params(built(search_space, search_space.supernet_skeleton(classes, 32))) == params
 
 
 @pytest.mark.parametrize("name", ["s1", "s3", "s4"])
 def test_small_supernets_have_the_weights_of_the_closed_form(name) -> None:
     search_space = space(name)
     skeleton = search_space.supernet_skeleton(10, 8, channels=4, cells=3)
-    assert count_params(on_meta(search_space, skeleton)) == cost(search_space, skeleton).params
+    assert count_params(built(search_space, skeleton)) == cost(search_space, skeleton).params
 
 
 # ---------------------------------------------------------------------------------------------------------------- DARTS
@@ -140,7 +139,7 @@ def test_published_darts_networks_on_imagenet(genotype, channels, params, macs) 
     search_space = space("darts")
     skeleton = search_space.standalone_skeleton(1000, 224, channels=channels)
     assert (skeleton.kind, skeleton.cells) == ("darts-imagenet", 14)
-    network = on_meta(search_space, skeleton, alone(search_space.parse(GENOTYPES[genotype])))
+    network = built(search_space, skeleton, alone(search_space.parse(GENOTYPES[genotype])))
     assert count_params(network) == params
     assert count_macs(network)[0] == macs
 
@@ -148,7 +147,7 @@ def test_published_darts_networks_on_imagenet(genotype, channels, params, macs) 
 def test_the_darts_network_on_cifar() -> None:
     search_space = space("darts")
     skeleton, genes = search_space.standalone_skeleton(10, 32), search_space.parse("DARTS_V2")
-    network = on_meta(search_space, skeleton, alone(genes))
+    network = built(search_space, skeleton, alone(genes))
     assert count_params(network) == 3_349_342
     assert count_macs(network)[0] == cost(search_space, skeleton, genes).macs
 
@@ -162,7 +161,7 @@ def test_random_darts_cells_cost_what_the_closed_form_says(kind, size) -> None:
         skeleton = Skeleton(kind, 4, 3, 10, size, affine=affine)
         for _ in range(4):
             architecture = search_space.sample(rng)
-            network = CellNetwork(search_space, skeleton, alone(architecture))
+            network = built(search_space, skeleton, alone(architecture))
             expected = cost(search_space, skeleton, architecture)
             assert (count_params(network), count_macs(network)[0]) == (expected.params, expected.macs)
 
@@ -172,6 +171,6 @@ def test_the_auxiliary_head_adds_the_weights_of_the_closed_form(kind, size) -> N
     search_space = space("darts")
     skeleton = Skeleton(kind, 4, 6, 10, size, auxiliary=True)
     genes = search_space.parse("PC_DARTS_CIFAR")
-    network = on_meta(search_space, skeleton, alone(genes))
+    network = built(search_space, skeleton, alone(genes))
     assert count_params(network) == cost(search_space, skeleton, genes).params
     assert count_macs(network)[0] == cost(search_space, skeleton, genes).macs, "it does not run in evaluation"

@@ -1,0 +1,37 @@
+"""Every shipped recipe is read by its verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from genas.cli import main
+from genas.spelling import recipes
+
+FOLDER = Path(__file__).resolve().parents[1] / "tools" / "recipes"
+
+
+def test_all_are_shipped() -> None:
+    assert recipes() == sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    assert {"demo", "demo-evolve"} <= set(recipes())
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_its_verb_reads_it_whole(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verb = "evolve" if "evolve" in name else "train-supernet"
+    assert main([verb, "runs/x", "--config", name, "--print-config"]) == 0
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert_part(yaml.safe_load(text), yaml.safe_load(capsys.readouterr().out))
+
+
+def assert_part(recipe: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Every value of the recipe has arrived."""
+    for name, value in recipe.items():
+        if isinstance(value, dict):
+            assert_part(value, settings[name])
+        else:
+            assert settings[name] == value
