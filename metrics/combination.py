@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from genas.choices import check_choices
 from genas.metrics.base import Measurement, Metric
 from genas.metrics.context import Context
 from genas.seeding import generator
@@ -67,6 +68,7 @@ class Combined(Metric):
     reference: int = 50
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.terms:
             raise ValueError("A combination needs at least one metric, but got none.")
         if self.reference < 2:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar, cast, final
@@ -52,6 +53,20 @@ class ScoringSettings:
             )
 
 
+class _Memory:
+    """The store of a context that was given none: forgotten with it, and open to any thread, unlike SQLite's."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[str, dict[Architecture, np.ndarray]] = defaultdict(dict)
+
+    def get(self, key: str, architectures: Iterable[Architecture]) -> dict[Architecture, np.ndarray]:
+        rows = self._rows[key]
+        return {architecture: rows[architecture] for architecture in architectures if architecture in rows}
+
+    def put(self, key: str, rows: Mapping[Architecture, np.ndarray]) -> None:
+        self._rows[key].update(rows)
+
+
 @final
 class Context:
     """A trained supernet with all that its metrics need, each thing computed once.
@@ -71,7 +86,7 @@ class Context:
     ) -> None:
         self.supernet, self.initial, self.data = trained.network, trained.initial, trained.data
         self.precision, self.settings, self.seed = trained.precision, settings, seed
-        self.store = store or ScoreStore(":memory:")
+        self.store: ScoreStore | _Memory = _Memory() if store is None else store
         self._calibrated: dict[Architecture, dict[str, Tensor]] = {}
         self._worked_out: dict[Hashable, object] = {}
 

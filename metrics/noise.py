@@ -10,6 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from genas.choices import check_choices
 from genas.seeding import torch_generator
 from genas.supernet import CellNetwork
 
@@ -62,6 +63,7 @@ class Noise:
     repeats: int = 1
 
     def __post_init__(self) -> None:
+        check_choices(self)
         # The draws and the store's keys are known by the text of a number: NumPy's numbers have another one.
         object.__setattr__(self, "stds", tuple(float(std) for std in self.stds))
         if not self.stds or not all(0 < step < math.inf for step in self.steps):

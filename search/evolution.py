@@ -9,6 +9,7 @@ from typing import Literal, final
 import numpy as np
 from deap import base, tools
 
+from genas.choices import check_choices
 from genas.search.constraint import Constraint
 from genas.search.operators import crossed, deap_random, mutated
 from genas.search.searcher import Searcher
@@ -60,8 +61,7 @@ class EvolutionConfig:
             )
         if not 0 <= self.mutation_rate <= 1:
             raise ValueError(f"mutation_rate must lie in [0, 1], but got {self.mutation_rate}.")
-        if self.mutated_genes not in ("all", "normal"):
-            raise ValueError(f"mutated_genes must be all or normal, but got {self.mutated_genes!r}.")
+        check_choices(self)
 
 
 PRESETS = {

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genas.choices import check_choices
 from genas.supernet.inference import batches
 from genas.supernet.network import CellNetwork
 
@@ -40,6 +41,7 @@ class Calibration:
     augmented: bool = False
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.images < 1 or self.ema_batch_size < 1:
             raise ValueError(
                 f"images and ema_batch_size must be at least 1, but got {self.images} and {self.ema_batch_size}."

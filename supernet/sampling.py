@@ -7,6 +7,7 @@ from typing import Literal, final
 
 import numpy as np
 
+from genas.choices import check_choices
 from genas.spaces.base import NONE, Architecture, CellType, SearchSpace
 from genas.supernet.network import CellNetwork, NetworkPath
 
@@ -29,6 +30,9 @@ class PathSampling:
     sharing: Literal["auto", "network", "per_cell"] = "auto"
     reject_dead_nodes: bool | None = None
     strict_fairness: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
 
 @final

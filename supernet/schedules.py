@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from genas.choices import check_choices
+
 
 @dataclass(frozen=True)
 class LearningRate:
@@ -40,6 +42,7 @@ class LearningRate:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not (math.isfinite(self.start) and self.start > 0 and 0 <= self.end <= self.start):
             raise ValueError(
                 f"A learning rate must start above 0 and end in [0, start], but got start={self.start}, end={self.end}."

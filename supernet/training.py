@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genas.choices import check_choices
 from genas.data import Augmentation, ImageData
 from genas.errors import TrainingDiverged
 from genas.seeding import derived_seed, generator, torch_generator
@@ -63,6 +64,7 @@ class TrainingSettings:
     cutout: int = 0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}.")

@@ -1,80 +1,39 @@
 """Measure genas against a slow, obvious reference, side by side in one run: ``python tools/measure_speed.py --help``.
 
-First both are shown to compute the same (``speed_check.py``). Then they take turns at every job (``speed_sides.py``):
-genas as its commands run it, the reference (``slow_reference.py``) in one process with all threads.
+First both are shown to compute the same (``speed/check.py``). Then they take turns at every job (``speed/bench.py``):
+genas as its commands run it, the reference (``speed/reference.py``) in one process with all threads.
 """
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, final
+from typing import Literal
 
 import numpy as np
-import speed_sides as sides
-import torch
 from safetensors.torch import save_file
-from speed_check import BATCH_SIZE, check_same_scores, check_same_training
-from torch import Tensor
+from speed.bench import ANGLES, WARM_STEPS, Bench
+from speed.check import BATCH_SIZE
+from speed.sides import Setting, peak_memory
 
 from genas.arguments import read_arguments
-from genas.commands.evaluation import ContextRecipe, Scores, measure_rows
+from genas.commands.evaluation import ContextRecipe
 from genas.commands.reporting import say, table
 from genas.data import DataOptions
-from genas.devices import available_cores, device_facts
-from genas.environment import environment
+from genas.devices import available_cores
 from genas.files import write_json
-from genas.metrics import Context, ScoringSettings, angle_table, parse_metric
+from genas.metrics import ScoringSettings
 from genas.runs import Run
-from genas.search import process_pool
 from genas.seeding import generator
-from genas.spaces import Architecture, SearchSpace
 from genas.spelling import UsageError
 from genas.supernet import Calibration, CellNetwork, SupernetTrainer, TrainingSettings
-from genas.supernet.project import COMMAND, NetworkOptions, SupernetConfig, TrainedSupernet, load_supernet
-
-METRIC = parse_metric("angle+accuracy+flatness")
-ANGLES, REFERENCE_ANGLES = 15_625, 20
-WARM_STEPS = 5
-MIXED = {"nasbench201": "3,1,2,1,3,2", "darts": "3,6,0,4,4,0,6,6,0,0,0,0,4,3,5,2,0,6,4,0,3,0,6,0,0,5,0,7"}
-"""The subnet whose evaluation is timed: one with most of the operations; GeNAS' flattest on CIFAR-10."""
-
-
-@final
-@dataclass(frozen=True)
-class Comparison:
-    """The rates of both sides, round by round.
-
-    Args:
-        job: What was done.
-        unit: Unit of the rates.
-        genas: Rate of genas in each round.
-        reference: Rate of the reference in each round.
-    """
-
-    job: str
-    unit: str
-    genas: list[float]
-    reference: list[float]
-
-    @property
-    def row(self) -> list[str]:
-        """Medians with the least and the greatest value."""
-        ratios = [ours / theirs for ours, theirs in zip(self.genas, self.reference, strict=True)]
-        return [self.job, self.unit, *(_with_spread(values) for values in (self.genas, self.reference, ratios))]
-
-
-def _with_spread(values: Sequence[float]) -> str:
-    return f"{median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+from genas.supernet.project import COMMAND, NetworkOptions, SupernetConfig
 
 
 def measure_speed(
@@ -122,7 +81,7 @@ def measure_speed(
     training = TrainingSettings(flip=True, batch_size=BATCH_SIZE)
     with tempfile.TemporaryDirectory() as name, _process() as ours, _process() as reference:
         for process in (ours, reference):  # they start while this process is small: their peaks start at its size
-            process.submit(sides.peak_memory).result()
+            process.submit(peak_memory).result()
         folder = Path(name)
         config = SupernetConfig(
             space=space,
@@ -134,11 +93,59 @@ def measure_speed(
             precision=precision,
         )
         recipe = ContextRecipe(_make_run(folder / "run", config), scoring, 0, "cpu", precision)
-        setting = sides.Setting(config, recipe, threads or available_cores(), loader_workers)
-        result = _measure(setting, ours, reference, rounds, steps, candidates)
-    result["load average before"] = load
-    _report(setting, result)
+        setting = Setting(config, recipe, threads or available_cores(), loader_workers)
+        bench = Bench(setting, ours, reference, rounds)
+        facts = {**bench.facts(), "load average before": load}
+        say("\n".join(f"{name}: {value}" for name, value in facts.items()) + "\n")
+        bench.check()
+        figures = bench.run(steps, candidates)
+    say(table(["job", "unit", "genas", "reference", "ratio"], [figure.cells for figure in figures]))
+    seconds = ANGLES / median(figures[-1].genas)
+    say(f"\nMedians (least to greatest) of {rounds} rounds. {ANGLES} angles by genas: {seconds:.2f} s.")
     if json is not None:
-        write_json(json, result)
+        write_json(json, {"facts": facts, "figures": [asdict(figure) for figure in figures]})
 
 
+def _process() -> ProcessPoolExecutor:
+    """Return one process of its own: genas' allocator settings and memory shall not touch the reference's."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _random_images(path: Path, count: int) -> Path:
+    """Write enough images for ``count`` to train on and as many to validate on."""
+    rng = generator(0, "random images")
+    pixels = rng.integers(256, size=(2 * count, 32, 32, 3), dtype=np.uint8)
+    np.savez(path, x_train=pixels, y_train=np.arange(2 * count) % 10)
+    return path
+
+
+def _make_run(path: Path, config: SupernetConfig) -> Path:
+    """Write the run of a supernet that was trained for a moment, so that its angles are not zero."""
+    data = config.load_data()
+    network = config.initial_network(data)
+    trainer = SupernetTrainer(network, data, config.training, seed=config.seed)
+    with Run.create(path, {"command": COMMAND, **vars(config)}) as run:
+        _save(network, run.initial)
+        for _ in range(WARM_STEPS):
+            trainer.step()
+        _save(network, run.weights)
+    return path
+
+
+def _save(network: CellNetwork, path: Path) -> None:
+    save_file({name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}, path)
+
+
+def main() -> int:
+    """Read the command line, measure, and return the exit code."""
+    try:
+        arguments = read_arguments(measure_speed, "measure_speed.py", sys.argv[1:])
+    except UsageError as error:
+        print(f"measure_speed.py: error: {error}", file=sys.stderr)
+        return 2
+    measure_speed(**arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -22,8 +22,50 @@ from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.spaces import NASBench201, space
 
-TRAIN = ["--data", "digits", "--max-train", "128", "--channels", "2", "--cells", "1", "--epochs", "2", "--batch-size", "32", "--threads", "1", "--probe", "2", "--no-progress", "--device", "cpu"]
-EVOLVE = ["--valid-images", "32", "--calibration.images", "32", "--population", "6", "--generations", "3", "--parents", "3", "--mutations", "2", "--crossovers", "2", "--workers", "1", "--no-progress", "--device", "cpu", "--top", "4"]
+TRAIN = [
+    "--data",
+    "digits",
+    "--max-train",
+    "128",
+    "--channels",
+    "2",
+    "--cells",
+    "1",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "32",
+    "--threads",
+    "1",
+    "--probe",
+    "2",
+    "--no-progress",
+    "--device",
+    "cpu",
+]
+EVOLVE = [
+    "--valid-images",
+    "32",
+    "--calibration.images",
+    "32",
+    "--population",
+    "6",
+    "--generations",
+    "3",
+    "--parents",
+    "3",
+    "--mutations",
+    "2",
+    "--crossovers",
+    "2",
+    "--workers",
+    "1",
+    "--no-progress",
+    "--device",
+    "cpu",
+    "--top",
+    "4",
+]
 
 
 def run(*words: str | Path) -> int:
@@ -171,17 +213,19 @@ def killed(words: list[str], when: Callable[[], bool]) -> None:
     process.communicate()
 
 
+def newer(path: Path) -> Callable[[], bool]:
+    """Whether a file has been written since now."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    return lambda: path.exists() and path.stat().st_mtime_ns > before
+
+
 def test_killed_training_ends_in_the_same_files(tmp_path: Path) -> None:
     words = ["train-supernet", *TRAIN, "--epochs", "12", "--probe", "0"]
     assert run("train-supernet", tmp_path / "unbroken", *words[1:]) == 0
     broken = tmp_path / "broken"
     for _ in range(2):
-        steps = broken / "state.pt"
-        before = steps.stat().st_mtime_ns if steps.exists() else 0
-        killed(
-            [words[0], str(broken), *words[1:], "--checkpoint-seconds", "0"],
-            lambda before=before: steps.exists() and steps.stat().st_mtime_ns > before,
-        )
+        resumed = [words[0], str(broken), *words[1:], "--checkpoint-seconds", "0"]
+        killed(resumed, newer(broken / "state.pt"))
         assert not (broken / "weights.safetensors").exists()
     assert run("train-supernet", broken, *words[1:]) == 0
     for name in ("initial.safetensors", "weights.safetensors", "result.json", "config.yaml"):

@@ -174,7 +174,7 @@ def test_presets_are_the_published_settings() -> None:
         ({"mutations": -1}, r"must not be negative and fit .* of 50, but got -1 \+ 25"),
         ({"mutations": 26}, r"fit into the population of 50, but got 26 \+ 25"),
         ({"mutation_rate": 1.5}, r"mutation_rate must lie in \[0, 1\], but got 1.5"),
-        ({"mutated_genes": "reduction"}, "mutated_genes must be all or normal, but got 'reduction'"),
+        ({"mutated_genes": "reduction"}, "mutated_genes must be one of all, normal, but got 'reduction'"),
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, object], message: str) -> None:

@@ -1,18 +1,32 @@
-"""What the processes of ``measure_speed.py`` do: genas on one side, the slow reference on the other; each builds its supernet once."""
+"""What the processes of ``measure_speed.py`` do: genas and the reference, each with a supernet that it builds once."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import itertools
+import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from slow_reference import (
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from genas.commands.evaluation import ContextRecipe
+from genas.data import ImageData
+from genas.devices import keep_freed_memory
+from genas.metrics import Context, Flatness
+from genas.seeding import generator, torch_generator
+from genas.spaces import Architecture
+from genas.supernet import NetworkPath, PathSampler, SupernetTrainer
+from genas.supernet.project import SupernetConfig, load_supernet
+from speed.check import BATCH_SIZE, reference_of, scoring_loaders
+from speed.reference import (
     Images,
     Loader,
     accuracy,
@@ -25,18 +39,8 @@ from slow_reference import (
     recalibrate,
     train_step,
 )
-from speed_check import BATCH_SIZE, reference_of, scoring_loaders
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from genas.commands.evaluation import ContextRecipe
-from genas.data import ImageData
-from genas.devices import keep_freed_memory
-from genas.metrics import Context, Flatness
-from genas.seeding import generator, torch_generator
-from genas.spaces import Architecture
-from genas.supernet import NetworkPath, PathSampler, SupernetTrainer
-from genas.supernet.project import SupernetConfig, load_supernet
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,12 @@ def peak_memory() -> float:
     """Return the largest resident memory of this process so far in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def in_a_worker(function: Callable[..., T], *arguments: object) -> tuple[int, T]:
+    """Return the worker's process id and what the function returns; the wait lets another worker take the next call."""
+    time.sleep(0.2)
+    return os.getpid(), function(*arguments)
 
 
 # ------------------------------------------------------------------------------------------------ genas

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from slow_networks import Path
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
+
+from speed.networks import Path
 
 
 class Images(Dataset[tuple[Tensor, int]]):

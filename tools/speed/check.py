@@ -8,19 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from slow_networks import DARTSSupernet, NASBench201Supernet
-from slow_reference import (
-    Draw,
-    Images,
-    Loader,
-    accuracy,
-    angle,
-    flatness,
-    make_optimizer,
-    plain,
-    recalibrate,
-    train_step,
-)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -32,6 +19,19 @@ from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.supernet import Calibration, CellNetwork, LearningRate, SupernetTrainer, TrainingSettings, calibrate
 from genas.supernet.project import TrainedSupernet
+from speed.networks import DARTSSupernet, NASBench201Supernet
+from speed.reference import (
+    Draw,
+    Images,
+    Loader,
+    accuracy,
+    angle,
+    flatness,
+    make_optimizer,
+    plain,
+    recalibrate,
+    train_step,
+)
 
 SUPERNETS = {"nasbench201": NASBench201Supernet, "darts": DARTSSupernet}
 BATCH_SIZE = 64
