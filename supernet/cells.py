@@ -127,8 +127,8 @@ class Cell(nn.Module):
             source, target = self.cell_type.edges[edge]
             operation = self.operation(edge, genes[edge])
             value = nodes.read(source, rectified=operation.rectified)
-            if value is not None:  # never: live edges start at reached nodes
-                nodes.add(target, operation(value), owned=not operation.passes_through)
+            assert value is not None  # live edges start at nodes that something reached
+            nodes.add(target, operation(value), owned=not operation.passes_through)
 
     def _run_mixture(self, nodes: Nodes, weights: Tensor) -> None:
         for edge, (source, target) in enumerate(self.cell_type.edges):

@@ -137,9 +137,8 @@ class SupernetTrainer:
             nesterov=settings.nesterov,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        for (
-            parameter
-        ) in parameters:  # torch's fused SGD cannot start the momentum of a parameter later than that of others
+        # Torch's fused SGD cannot start the momentum of one parameter later than that of others.
+        for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 

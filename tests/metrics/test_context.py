@@ -43,7 +43,7 @@ LEVEL = Noise((0.05,), repeats=2).levels[0]
 
 
 def input_statistics(network: CellNetwork, images: Tensor, choice: Any, momentum: float | None) -> None:
-    """Set the BN statistics on a path, one layer's batch after the other, by a pass in which every BN uses its batch."""
+    """Set the BN statistics on a path, one layer's batch after the other, in a pass where every BN uses its batch."""
 
     def note(layer: Any, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].detach().transpose(0, 1).flatten(1)
@@ -65,7 +65,7 @@ def input_statistics(network: CellNetwork, images: Tensor, choice: Any, momentum
 
 
 def reference(context: Context, genes: Architecture, level: NoiseLevel | None) -> list[Evaluation]:
-    """The supernet copied, its path calibrated, the noise added to the whole copy, no BN folded, one batch."""
+    """The supernet copied, its path calibrated, noise added to the whole copy, no BN folded, one batch."""
     settings, data = context.settings.calibration, context.data
     network = copy.deepcopy(context.supernet).eval()
     path, images = network.path(genes), data.normalize(data.train.images, torch.float64)
@@ -96,9 +96,16 @@ def reference(context: Context, genes: Architecture, level: NoiseLevel | None) -
     return found
 
 
-@pytest.mark.parametrize("calibration", [Calibration(images=40), Calibration("ema", images=40, ema_batch_size=12)])
-@pytest.mark.parametrize("level", [None, LEVEL, Noise((0.02, 0.06), "cumulative", "cells").levels[1]])
-@pytest.mark.parametrize("batch_size", [7, 1000])
+@pytest.mark.parametrize(
+    ("calibration", "level", "batch_size"),
+    [
+        (Calibration(images=40), None, 7),
+        (Calibration(images=40), LEVEL, 1000),
+        (Calibration(images=40), Noise((0.02, 0.06), "cumulative", "cells").levels[1], 7),
+        (Calibration("ema", images=40, ema_batch_size=12), None, 1000),
+        (Calibration("ema", images=40, ema_batch_size=12), LEVEL, 7),
+    ],
+)
 def test_evaluation_equals_the_slow_reference(calibration, level, batch_size, make_context, draw) -> None:
     """Subnet, exact statistics, folded BN and small batches change nothing."""
     context = make_context(settings=ScoringSettings(None, calibration, batch_size))
@@ -235,7 +242,7 @@ def test_bfloat16_ranks_losses_as_float32_does(shared_trained, make_context) -> 
         for precision in (torch.float32, torch.bfloat16)
     )
     space = exact.space
-    architectures = sorted({space.supernet_representative(space.sample(rng)) for _ in range(45)})
+    architectures = sorted({space.supernet_representative(space.sample(rng)) for _ in range(32)})
     for metric in (Loss(), Flatness(Noise((2e-3,)))):  # one level: the inverse loss under noise
         first, second = (metric.values(context, architectures) for context in (exact, coarse))
         assert not np.array_equal(first, second)
@@ -243,7 +250,7 @@ def test_bfloat16_ranks_losses_as_float32_does(shared_trained, make_context) -> 
         assert kendalltau(first, second).statistic >= 0.97, metric.name
         pairs = [(i, k) for i, k in itertools.combinations(range(len(first)), 2) if abs(first[i] / first[k] - 1) > 0.01]
         agreement = [np.sign((first[i] - first[k]) * (second[i] - second[k])) for i, k in pairs]
-        assert len(pairs) > 500
+        assert len(pairs) > 300
         assert np.mean(agreement) >= 0.99, metric.name
 
 
@@ -415,9 +422,9 @@ def test_a_context_without_a_store_keeps_its_own_and_serves_any_thread(shared_tr
 def test_the_order_of_metrics_and_architectures_changes_no_score(make_context, draw) -> None:
     """To the last bit."""
     metrics = [Accuracy(), Angle(), Flatness(Noise((0.01, 0.03))), Loss()]
-    architectures = [*draw(make_context().space, 3, seed=5), *equal_keys()]
+    architectures = [*draw(make_context().space, 1, seed=5), *equal_keys()]
     expected = {metric: metric.score(make_context(), architectures) for metric in metrics}
-    for order in (metrics, metrics[::-1], metrics[2:] + metrics[:2]):
+    for order in (metrics[::-1], metrics[2:] + metrics[:2]):
         context = make_context()
         for metric in order:
             backwards = metric.score(context, architectures[::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import inspect
 import sys
@@ -18,6 +19,7 @@ from torch import nn
 from genas.data import ImageData, Split
 from genas.metrics import Flatness
 from genas.spaces import Architecture
+from genas.spaces import space as space_of
 from genas.supernet import SupernetTrainer, TrainingSettings
 from genas.supernet.project import NetworkOptions, SupernetConfig, TrainedSupernet
 
@@ -42,7 +44,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     def module(path: str) -> ModuleType:
         name = path.removesuffix(".py").replace("/", ".")
         spec = importlib.util.spec_from_file_location(name, TOOLS / path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         loaded = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, loaded)
         spec.loader.exec_module(loaded)
@@ -53,7 +56,18 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 @pytest.fixture(params=SPACES)
 def trained(request: pytest.FixtureRequest) -> TrainedSupernet:
-    """A tiny supernet that was trained for a few steps on random images."""
+    """A tiny supernet that was trained for a few steps on random images; no test changes it."""
+    return _trained(request.param)
+
+
+@pytest.fixture
+def one_trained() -> TrainedSupernet:
+    """The one that is quicker to copy."""
+    return _trained("nasbench201")
+
+
+@functools.cache
+def _trained(space: str) -> TrainedSupernet:
     rng = np.random.default_rng(0)
 
     def split(count: int) -> Split:
@@ -64,7 +78,7 @@ def trained(request: pytest.FixtureRequest) -> TrainedSupernet:
     data = ImageData(
         "random", names, (0.5, 0.4, 0.6), (0.3, 0.2, 0.3), split(150), split(80), None, True, 1, "synthetic"
     )
-    config = SupernetConfig(request.param, "random", network=NetworkOptions(4, SPACES[request.param]))
+    config = SupernetConfig(space, "random", network=NetworkOptions(4, SPACES[space]))
     initial = config.initial_network(data)
     network = copy.deepcopy(initial)
     trainer = SupernetTrainer(network, data, TrainingSettings(batch_size=32), seed=0)
@@ -79,7 +93,7 @@ def _architectures(trained: TrainedSupernet, count: int) -> list[Architecture]:
 
 
 def test_scores_are_the_same(load: Callable[[str], ModuleType], trained: TrainedSupernet) -> None:
-    architectures = _architectures(trained, 4)
+    architectures = _architectures(trained, 2)
     if trained.network.space.name == "nasbench201":  # nothing alive; a dead end; a source that is always zero
         architectures += [(0,) * 6, (3, 0, 2, 4, 0, 0), (0, 3, 3, 1, 2, 4)]
     load("speed/check.py").check_same_scores(trained, architectures)
@@ -91,7 +105,7 @@ def test_training_is_the_same(load: Callable[[str], ModuleType], trained: Traine
 
 @pytest.mark.parametrize("name", ["logits", "angle", "accuracy", "flatness"])
 def test_a_wrong_score_is_noticed(
-    load: Callable[[str], ModuleType], trained: TrainedSupernet, name: str, monkeypatch: pytest.MonkeyPatch
+    load: Callable[[str], ModuleType], one_trained: TrainedSupernet, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = load("speed/check.py")
     if name == "logits":
@@ -101,7 +115,7 @@ def test_a_wrong_score_is_noticed(
         right = getattr(check, name)
         monkeypatch.setattr(check, name, lambda *arguments: 1.01 * right(*arguments))
     with pytest.raises(ValueError, match=f"must compute the same {name}"):
-        check.check_same_scores(trained, _architectures(trained, 1))
+        check.check_same_scores(one_trained, _architectures(one_trained, 1))
 
 
 def _with_other_classifier(supernet: nn.Module) -> nn.Module:
@@ -110,11 +124,11 @@ def _with_other_classifier(supernet: nn.Module) -> nn.Module:
     return supernet
 
 
-def test_other_noise_gives_another_flatness(load: Callable[[str], ModuleType], trained: TrainedSupernet) -> None:
+def test_other_noise_gives_another_flatness(load: Callable[[str], ModuleType], one_trained: TrainedSupernet) -> None:
     check, reference = load("speed/check.py"), load("speed/reference.py")
     everything = torch.arange(64)
-    loader = check.loader_of(trained.data.train, trained.data, everything)
-    supernet, (architecture,) = check.reference_of(trained.network), _architectures(trained, 1)
+    loader = check.loader_of(one_trained.data.train, one_trained.data, everything)
+    supernet, (architecture,) = check.reference_of(one_trained.network), _architectures(one_trained, 1)
 
     def score(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
@@ -125,19 +139,21 @@ def test_other_noise_gives_another_flatness(load: Callable[[str], ModuleType], t
 
 
 def test_another_optimiser_is_noticed(
-    load: Callable[[str], ModuleType], trained: TrainedSupernet, monkeypatch: pytest.MonkeyPatch
+    load: Callable[[str], ModuleType], one_trained: TrainedSupernet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = load("speed/check.py")
     plain = lambda supernet: torch.optim.SGD(supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=5e-4)
     monkeypatch.setattr(check, "make_optimizer", plain)
     with pytest.raises(ValueError, match="must compute the same training step"):
-        check.check_same_training(trained)
+        check.check_same_training(one_trained)
 
 
-def test_the_reference_never_changes_the_supernet(load: Callable[[str], ModuleType], trained: TrainedSupernet) -> None:
+def test_the_reference_never_changes_the_supernet(
+    load: Callable[[str], ModuleType], one_trained: TrainedSupernet
+) -> None:
     check, reference = load("speed/check.py"), load("speed/reference.py")
-    loader = check.loader_of(trained.data.train, trained.data, torch.arange(16))
-    supernet, (architecture,) = check.reference_of(trained.network), _architectures(trained, 1)
+    loader = check.loader_of(one_trained.data.train, one_trained.data, torch.arange(16))
+    supernet, (architecture,) = check.reference_of(one_trained.network), _architectures(one_trained, 1)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     reference.accuracy(supernet, architecture, loader, loader)
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
@@ -151,7 +167,4 @@ def test_every_option_is_documented(load: Callable[[str], ModuleType]) -> None:
 @pytest.mark.parametrize("space", SPACES)
 def test_the_timed_subnet_is_valid(load: Callable[[str], ModuleType], space: str) -> None:
     bench = load("speed/bench.py")
-    config = SupernetConfig(space)
-    from genas.spaces import space as space_of
-
-    assert space_of(config.space).parse(bench.MIXED[space])
+    assert space_of(space).parse(bench.MIXED[space])

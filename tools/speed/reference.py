@@ -110,13 +110,13 @@ def flatness(
     """Return the inverse summed slopes of the loss along growing noise (GeNAS, IJCAI 2023, Eq. 4)."""
     own, path = copy.deepcopy(supernet), supernet.path(genes)
     recalibrate(own, path, calibration)
+    weights = [parameter.detach().clone() for parameter in own.parameters()]
     losses = []
     for std in stds:
-        noisy = copy.deepcopy(own)
         with torch.no_grad():
-            for parameter, noise in zip(noisy.parameters(), draw(noisy, std), strict=True):
-                parameter.add_(noise)
-        losses.append(evaluate(noisy, path, validation)[0])
+            for parameter, weight, noise in zip(own.parameters(), weights, draw(own, std), strict=True):
+                parameter.copy_(weight + noise)
+        losses.append(evaluate(own, path, validation)[0])
     slopes = [abs((losses[i] - losses[i - 1]) / (stds[i] - stds[i - 1])) for i in range(1, len(stds))]
     return 1 / (sum(slopes) + abs(losses[0] / stds[0]))
 

@@ -1,0 +1,60 @@
+"""What every metric inherits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genas.metrics import Measurement, Metric, Outputs
+from genas.spaces import DARTS, NASBench201
+
+
+def test_scores_are_values_turned_so_that_higher_is_better(table_metric, context) -> None:
+    values = {(0,) * 6: 1.5, (1,) * 6: -2.0}
+    architectures = [*values, (2,) * 6]
+    up, down = (table_metric(values, higher_is_better=better) for better in (True, False))
+    np.testing.assert_array_equal(up.score(context, architectures), [1.5, -2.0, np.nan])
+    np.testing.assert_array_equal(down.score(context, architectures), [-1.5, 2.0, np.nan])
+    np.testing.assert_array_equal(down.values(context, architectures), [1.5, -2.0, np.nan])
+
+
+def test_scores_are_float64_whatever_the_values_are(context) -> None:
+    class Counting(Metric):
+        name = "counting"
+        higher_is_better = False
+
+        def values(self, context, architectures):  # type: ignore[no-untyped-def]
+            return list(range(len(architectures)))
+
+    scores = Counting().score(context, [(0,) * 6] * 3)
+    assert scores.dtype == np.float64
+    assert scores.tolist() == [0.0, -1.0, -2.0]
+
+
+def test_what_a_metric_need_not_say() -> None:
+    class Plain(Metric):
+        name = "plain"
+
+        def values(self, context, architectures):  # type: ignore[no-untyped-def]
+            return np.zeros(len(architectures))
+
+    assert (Plain().unit, Plain().scale, Plain().measurements, Plain().cost_hint) == ("", 1.0, (), "forward")
+    assert Plain.higher_is_better
+
+
+def test_a_metric_without_values_and_a_measurement_without_run_are_abstract() -> None:
+    for kind in (Metric, Measurement):
+        with pytest.raises(TypeError, match="abstract"):
+            kind()
+
+
+def test_a_measurement_stands_for_all_architectures_of_one_supernet_function(draw) -> None:
+    space = NASBench201()
+    for genes in draw(space, 300):
+        representative = Outputs().representative(space, genes)
+        assert space.supernet_key(representative) == space.supernet_key(genes)
+        assert Outputs().representative(space, representative) == representative
+    assert Outputs().representative(space, (0, 3, 4, 2, 3, 3)) == Outputs().representative(space, (0, 3, 0, 2, 1, 3))
+    darts = DARTS()
+    for genes in draw(darts, 5):
+        assert Outputs().representative(darts, genes) == genes

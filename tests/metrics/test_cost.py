@@ -1,0 +1,72 @@
+"""Costs as metrics and as limits of a search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genas.commands.evolve import _constraint
+from genas.metrics import Macs, Params, architecture_cost
+from genas.search import Constraint
+from genas.spaces import cost
+
+
+def test_metrics_are_the_costs_of_the_published_network(context, draw) -> None:
+    """Closed form for images of 8 pixels and 6 classes: macs are a sixteenth of those at 32 pixels but for the head."""
+    architectures = draw(context.space, 30)
+    ones, threes = (np.array([genes.count(op) for genes in architectures]) for op in (2, 3))
+    params = 73_306 + 65 * (6 - 10) + 28_000 * ones + 243_040 * threes
+    macs = (7_782_400 + 3_932_160 * ones + 35_389_440 * threes) / 16 + 65 * 6
+    np.testing.assert_allclose(Params().values(context, architectures), params)
+    np.testing.assert_allclose(Macs().values(context, architectures), macs, rtol=1e-4)
+    skeleton = context.space.standalone_skeleton(6, 8)
+    assert Macs().values(context, architectures).tolist() == [
+        cost(context.space, skeleton, genes).macs for genes in architectures
+    ]
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "darts"])
+def test_costs_of_the_subnet_and_of_the_network_trained_from_scratch(name, shared_trained, draw) -> None:
+    network = shared_trained(name).network
+    for genes in draw(network.space, 3):
+        subnet = architecture_cost(network, genes, "subnet")
+        assert subnet == cost(network.space, network.skeleton, genes)
+        assert subnet.params == sum(parameter.numel() for parameter in network.subnet(genes).parameters())
+        alone = architecture_cost(network, genes)
+        assert alone == cost(network.space, network.space.standalone_skeleton(6, 8), genes)
+        assert alone.params > 10 * subnet.params
+
+
+def test_the_standalone_network_has_the_images_of_the_supernet(shared_trained) -> None:
+    grey = shared_trained(image_channels=1).network
+    colour = shared_trained().network
+    difference = architecture_cost(colour, (3,) * 6).params - architecture_cost(grey, (3,) * 6).params
+    assert difference == 2 * 9 * 16, "two more input channels of the stem"
+
+
+def test_scores_are_negative_costs_and_free(context, forbid_networks) -> None:
+    forbid_networks()
+    for metric in (Macs(), Params()):
+        values = metric.values(context, [(3,) * 6, (1,) * 6])
+        assert values.dtype == np.float64
+        assert values[0] > values[1] > 0
+        assert metric.score(context, [(3,) * 6, (1,) * 6]).tolist() == (-values).tolist()
+        assert not metric.higher_is_better
+        assert metric.cost_hint == "free"
+        assert metric.measurements == ()
+        assert metric.score(context, []).shape == (0,)
+
+
+@pytest.mark.parametrize("of", ["standalone", "subnet"])
+def test_limits_admit_exactly_what_costs_no_more(of, shared_trained, draw) -> None:
+    trained = shared_trained()
+    network, architectures = trained.network, draw(shared_trained().network.space, 60)
+    costs = [architecture_cost(network, genes, of) for genes in architectures]
+    macs, params = (sorted(getattr(each, name) for each in costs)[30] for name in ("macs", "params"))
+    allowed = [Constraint(lambda genes: architecture_cost(network, genes, of), macs).allows(a) for a in architectures]
+    assert allowed == [each.macs <= macs for each in costs]
+    assert 30 < sum(allowed) < 60
+    both = _constraint(trained, macs, params - 1, of)
+    assert both is not None
+    assert [both.allows(a) for a in architectures] == [e.macs <= macs and e.params <= params - 1 for e in costs]
+    assert _constraint(trained, None, None, of) is None
