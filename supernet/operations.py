@@ -8,6 +8,7 @@ themselves: they say ``rectified = True`` and get the rectified node, so that a 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -38,15 +39,44 @@ class Skip(Operation):
         return node
 
 
+class AveragePool(nn.Module):
+    """3x3 average pooling with padding 1 that leaves the padding out of the mean.
+
+    On a CPU in float32 it runs as a depthwise convolution with a constant kernel, whose border is then corrected: torch's
+    average pooling of channels-last images takes two to four times as long.
+
+    Args:
+        stride: 1 or 2.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
+        if node.device.type != "cpu" or node.dtype != torch.float32:
+            return functional.avg_pool2d(node, 3, self.stride, padding=1, count_include_pad=False)
+        kernel, correction = _averaging(node.shape[1], node.shape[2], node.shape[3], self.stride)
+        return functional.conv2d(node, kernel, stride=self.stride, padding=1, groups=node.shape[1]).mul_(correction)
+
+
+@functools.lru_cache(maxsize=64)
+def _averaging(channels: int, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Kernel of ninths, and nine over the number of pixels under the kernel, both in channels-last memory."""
+    with torch.inference_mode(False):
+        kernel = torch.full((channels, 1, 3, 3), 1 / 9).contiguous(memory_format=torch.channels_last)
+        inside = functional.conv2d(torch.ones(1, 1, height, width), torch.ones(1, 1, 3, 3), stride=stride, padding=1)
+        correction = (9 / inside).expand(1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    return kernel, correction
+
+
 class Pool(Operation):
     """3x3 maximum or average pooling with padding 1; averages leave the padding out. DARTS' search network adds BN."""
 
     def __init__(self, kind: str, channels: int, stride: int, skeleton: Skeleton) -> None:
         super().__init__()
-        if kind == "max":
-            self.pool: nn.Module = nn.MaxPool2d(3, stride, padding=1)
-        else:
-            self.pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        self.pool: nn.Module = nn.MaxPool2d(3, stride, padding=1) if kind == "max" else AveragePool(stride)
         self.bn = nn.BatchNorm2d(channels, affine=skeleton.affine) if skeleton.pool_bn else None
 
     def forward(self, node: Tensor) -> Tensor:

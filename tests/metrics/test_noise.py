@@ -218,12 +218,12 @@ def test_the_scope_cells_leaves_stem_fixed_blocks_and_head_alone(name, shared_tr
         assert (tensor != network.get_parameter(parameter)).all()
 
 
-def test_block_ten_is_not_taken_for_block_one(shared_trained) -> None:
-    """Of the fourteen blocks 4 and 9 are residual; a prefix without its dot would mix up 1 and 10."""
-    network = shared_trained(cells=4).network
+def test_block_eleven_is_not_taken_for_block_one(shared_trained) -> None:
+    """Of the seventeen blocks 5 and 11 are residual; without its dot, the prefix of block 1 would take in block 11."""
+    network = shared_trained(cells=5).network
     kinds = [block.kind for block in network.skeleton.blocks]
     (inside,) = perturbed_parameters(network, Noise(scope="cells").levels[0], 0)
-    assert len(kinds) == 14
+    assert len(kinds) == 17
     assert {int(name.split(".")[1]) for name in inside} == {k for k, kind in enumerate(kinds) if kind == "cell"}
 
 
