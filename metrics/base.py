@@ -96,5 +96,6 @@ class Metric(abc.ABC):
         Returns:
             Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
         """
+        context.prepare(self.measurements, architectures)
         values = np.asarray(self.values(context, architectures), dtype=np.float64)
         return values if self.higher_is_better else -values

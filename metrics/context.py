@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +22,10 @@ from genas.metrics.noise import NoiseLevel, perturbed_parameters
 from genas.scores import ScoreStore
 from genas.seeding import derived_seed, generator, torch_generator
 from genas.spaces import Architecture, SearchSpace
-from genas.supernet import Calibration, Evaluation, calibrate, evaluate, fold_bn
-from genas.supernet.calibration import bn_statistics
+from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, folded
 from genas.supernet.project import TrainedSupernet
 
 T = TypeVar("T")
-
-REMEMBERED = 512
-"""Architectures whose BN statistics are kept: those of a generation, for the metrics that follow."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,13 @@ class _Memory:
         self._rows[key].update(rows)
 
 
+class _Last(threading.local):
+    """The subnet that was measured last, one per thread: it changes while it is measured."""
+
+    architecture: Architecture | None = None
+    subnet: CellNetwork | None = None
+
+
 @final
 class Context:
     """A trained supernet with all that its metrics need, each thing computed once.
@@ -87,7 +93,7 @@ class Context:
         self.supernet, self.initial, self.data = trained.network, trained.initial, trained.data
         self.precision, self.settings, self.seed = trained.precision, settings, seed
         self.store: ScoreStore | _Memory = _Memory() if store is None else store
-        self._calibrated: dict[Architecture, dict[str, Tensor]] = {}
+        self._last = _Last()
         self._worked_out: dict[Hashable, object] = {}
 
     @property
@@ -133,6 +139,17 @@ class Context:
             return np.empty((0, len(measurement.columns)))
         return np.stack([rows[architecture] for architecture in representatives])
 
+    def prepare(self, measurements: Sequence[Measurement], architectures: Iterable[Architecture]) -> None:
+        """Make the measurements that are missing, architecture by architecture, so that they share the subnet.
+
+        Args:
+            measurements: What to measure.
+            architectures: Valid architectures.
+        """
+        for architecture in architectures:
+            for measurement in measurements:
+                self.measure(measurement, [architecture])
+
     def missing(self, measurement: Measurement, architectures: Sequence[Architecture]) -> list[Architecture]:
         """The representatives that are not in the store yet, each once, in order."""
         wanted = dict.fromkeys(measurement.representative(self.space, architecture) for architecture in architectures)
@@ -167,37 +184,44 @@ class Context:
         Returns:
             One evaluation; with noise one per repeat.
         """
-        statistics = self._statistics(architecture)
         copies: list[dict[str, Tensor]] = [{}]
         if noise is not None:
             level = noise
             copies = self.once(level, lambda: list(perturbed_parameters(self.supernet, level, self.seed)))
-        evaluations = []
-        for parameters in copies:
-            subnet = self.supernet.subnet(architecture, replaced={**parameters, **statistics})
-            if statistics:
-                fold_bn(subnet.eval())
-            else:  # every batch is normalised by its own statistics
-                calibrate(subnet, self._calibration_images, self.settings.calibration)
-            subnet.seed_noise(derived_seed(self.seed, "noise operations"))
-            images, labels = self._validation
-            evaluations.append(evaluate(subnet.to(images.dtype), images, labels, batch_size=self.settings.batch_size))
-        return evaluations
+        subnet = self._calibrated(architecture)
+        return [self._evaluate_with(subnet, {**self._parameters, **parameters}) for parameters in copies]
 
-    def _statistics(self, architecture: Architecture) -> dict[str, Tensor]:
-        if self.settings.calibration.mode == "batch":
-            return {}
-        if architecture not in self._calibrated:
+    def _calibrated(self, architecture: Architecture) -> CellNetwork:
+        """The subnet with its BN statistics; it is kept for the measurements of the same architecture that follow."""
+        last = self._last
+        if last.architecture != architecture or last.subnet is None:
             subnet = self.supernet.subnet(architecture)
             subnet.seed_noise(derived_seed(self.seed, "noise operations"))
-            with torch.autocast(
-                self.device.type, self.precision, enabled=self.precision != self._calibration_images.dtype
-            ):
-                calibrate(subnet, self._calibration_images, self.settings.calibration)
-            if len(self._calibrated) == REMEMBERED:
-                self._calibrated.pop(next(iter(self._calibrated)))
-            self._calibrated[architecture] = bn_statistics(subnet)
-        return self._calibrated[architecture]
+            images = self._calibration_images
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != images.dtype):
+                last.subnet = calibrate(subnet, images, self.settings.calibration)
+            last.architecture = architecture
+        return last.subnet
+
+    def _evaluate_with(self, subnet: CellNetwork, parameters: Mapping[str, Tensor]) -> Evaluation:
+        images, labels = self._validation
+        with torch.no_grad():
+            for name, parameter in subnet.named_parameters():
+                parameter.copy_(parameters[name])
+        # Without statistics of its own, every batch is normalised by its own: nothing to fold.
+        keeps_statistics = self.settings.calibration.mode != "batch"
+        with folded(subnet) if keeps_statistics else contextlib.nullcontext(subnet) as ready:
+            network = ready if images.dtype == self._dtype else copy.deepcopy(ready).to(images.dtype)
+            network.seed_noise(derived_seed(self.seed, "noise operations"))
+            return evaluate(network, images, labels, batch_size=self.settings.batch_size)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Tensor]:
+        return dict(self.supernet.named_parameters())
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(iter(self._parameters.values())).dtype
 
     @cached_property
     def _validation(self) -> tuple[Tensor, Tensor]:

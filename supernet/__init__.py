@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genas.supernet.calibration import Calibration, calibrate
 from genas.supernet.fitting import fit
-from genas.supernet.inference import Evaluation, evaluate, fold_bn
+from genas.supernet.inference import Evaluation, evaluate, fold_bn, folded
 from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.sampling import PathSampler, PathSampling
 from genas.supernet.schedules import LearningRate
@@ -24,4 +24,5 @@ __all__ = [
     "evaluate",
     "fit",
     "fold_bn",
+    "folded",
 ]

@@ -108,8 +108,3 @@ def _unbiased_to_population(layer: nn.Module, inputs: tuple[Any, ...], _: Any) -
     assert isinstance(variance, Tensor)
     count = inputs[0].numel() // inputs[0].shape[1]
     variance.mul_((count - 1) / count)
-
-
-def bn_statistics(network: CellNetwork) -> dict[str, Tensor]:
-    """The BN statistics of a network by name, to be loaded into another with the same operations."""
-    return {name: buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))}

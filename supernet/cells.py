@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import cast, final
 
 import torch
@@ -17,11 +18,22 @@ Genes = Sequence[int]
 
 
 class Nodes:
-    """The values of a cell's nodes while it runs: sums that grow edge by edge, each rectified at most once."""
+    """The values of a cell's nodes while it runs: sums that grow edge by edge, each rectified at most once.
 
-    def __init__(self, inputs: Sequence[Tensor], num_nodes: int) -> None:
-        self._values: list[Tensor | None] = [*inputs, *[None] * (num_nodes - len(inputs))]
-        self._owned = [False] * num_nodes  # a tensor that no one else reads may be added to in place
+    Args:
+        inputs: Values of the first nodes.
+        num_nodes: Number of nodes.
+        inputs_owned: Whether no one else holds the inputs, so that they may be changed in place.
+        read_plain: Nodes that someone reads without a ReLU; the others are rectified in place.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Tensor], num_nodes: int, *, inputs_owned: bool, read_plain: AbstractSet[int]
+    ) -> None:
+        missing = num_nodes - len(inputs)
+        self._values: list[Tensor | None] = [*inputs, *[None] * missing]
+        self._owned = [inputs_owned] * len(inputs) + [False] * missing
+        self._read_plain = read_plain
         self._rectified: dict[int, Tensor] = {}
 
     def read(self, node: int, *, rectified: bool) -> Tensor | None:
@@ -30,7 +42,8 @@ class Nodes:
         if not rectified or value is None:
             return value
         if node not in self._rectified:
-            self._rectified[node] = functional.relu(value)
+            in_place = self._owned[node] and node not in self._read_plain
+            self._rectified[node] = functional.relu(value, inplace=in_place)
         return self._rectified[node]
 
     def add(self, node: int, term: Tensor, *, owned: bool) -> None:
@@ -101,13 +114,14 @@ class Cell(nn.Module):
         """The module of operation ``index`` on an edge."""
         return cast(Operation, cast(nn.ModuleDict, self.edges[edge])[self.operations[index]])
 
-    def forward(self, states: Sequence[Tensor], choice: Genes | Tensor) -> Tensor:
+    def forward(self, states: Sequence[Tensor], choice: Genes | Tensor, *, inputs_owned: bool = False) -> Tensor:
         """Run the cell.
 
         Args:
             states: The inputs, oldest first, shape ``(n, channels, H, W)`` each.
             choice: Operation index per edge (only live edges are run), or the weights of a mixture, shape ``(edges,
                 candidates)``, column ``k`` of a row belonging to the ``k``-th candidate of that edge.
+            inputs_owned: Whether the cell is the only reader of its inputs and may change them in place.
 
         Returns:
             The output, shape ``(n, out_channels, H', W')``.
@@ -115,15 +129,25 @@ class Cell(nn.Module):
         inputs = list(states)
         if self.cell_type.num_inputs > 1:
             inputs = [layer(functional.relu(state)) for layer, state in zip(self.preprocess, states, strict=True)]
-        nodes = Nodes(inputs, self.cell_type.num_nodes)
+            inputs_owned = True
         if isinstance(choice, Tensor):
+            nodes = Nodes(
+                inputs,
+                self.cell_type.num_nodes,
+                inputs_owned=inputs_owned,
+                read_plain=set(range(self.cell_type.num_nodes)),
+            )
             self._run_mixture(nodes, choice)
         else:
-            self._run_path(nodes, choice)
+            plan = self._plan(choice)
+            plain = {self.cell_type.edges[edge][0] for edge in plan if not self.operation(edge, choice[edge]).rectified}
+            plain.update(self.cell_type.output_nodes)
+            nodes = Nodes(inputs, self.cell_type.num_nodes, inputs_owned=inputs_owned, read_plain=plain)
+            self._run_path(nodes, plan, choice)
         return self._output(nodes, inputs[-1])
 
-    def _run_path(self, nodes: Nodes, genes: Genes) -> None:
-        for edge in self._plan(genes):
+    def _run_path(self, nodes: Nodes, plan: Sequence[int], genes: Genes) -> None:
+        for edge in plan:
             source, target = self.cell_type.edges[edge]
             operation = self.operation(edge, genes[edge])
             value = nodes.read(source, rectified=operation.rectified)

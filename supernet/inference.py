@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,20 +28,50 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
         The same network.
 
     Raises:
-        ValueError: If the network is in training mode.
+        ValueError: If the network, or a BN layer of it, is in training mode.
     """
     if any(module.training for module in network.modules()):  # calibrated for ``batch``, only the BN layers train
         raise ValueError("BN can be folded only in evaluation mode: call network.eval() first.")
-    for module in list(network.modules()):
-        if isinstance(module, ConvBN | DilConv):
-            _fold(module.conv, module.bn, slice(None))
-            module.register_module("bn", nn.Identity())
-        elif isinstance(module, FactorizedReduce):
-            half = module.conv_even.out_channels
-            _fold(module.conv_even, module.bn, slice(0, half))
-            _fold(module.conv_odd, module.bn, slice(half, None))
-            module.register_module("bn", nn.Identity())
+    for operation in _foldable(network):
+        start = 0
+        for conv in _convolutions(operation):
+            _fold(conv, operation.bn, slice(start, start + conv.out_channels))
+            start += conv.out_channels
+        operation.register_module("bn", nn.Identity())
     return network
+
+
+@contextlib.contextmanager
+def folded(network: CellNetwork) -> Iterator[CellNetwork]:
+    """Fold BN as :func:`fold_bn` for the time of a ``with`` block; then the network is as it was.
+
+    Args:
+        network: A network in evaluation mode.
+
+    Yields:
+        The same network.
+    """
+    operations = list(_foldable(network))
+    layers = [operation.bn for operation in operations]
+    parameters = [[(conv.weight, conv.bias) for conv in _convolutions(operation)] for operation in operations]
+    try:
+        yield fold_bn(network)
+    finally:
+        for operation, layer, before in zip(operations, layers, parameters, strict=True):
+            operation.register_module("bn", layer)
+            for conv, (weight, bias) in zip(_convolutions(operation), before, strict=True):
+                conv.weight, conv.bias = weight, bias
+
+
+def _foldable(network: CellNetwork) -> Iterator[ConvBN | DilConv | FactorizedReduce]:
+    for module in network.modules():
+        if isinstance(module, ConvBN | DilConv | FactorizedReduce):
+            yield module
+
+
+def _convolutions(operation: ConvBN | DilConv | FactorizedReduce) -> list[nn.Conv2d]:
+    """The convolutions whose concatenated outputs the operation's BN normalises."""
+    return [operation.conv_even, operation.conv_odd] if isinstance(operation, FactorizedReduce) else [operation.conv]
 
 
 def _fold(conv: nn.Conv2d, bn: nn.BatchNorm2d, channels: slice) -> None:

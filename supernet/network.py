@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -123,7 +123,9 @@ class CellNetwork(nn.Module):
         states, side = self._stem_states(images), None
         for position, block in enumerate(self.blocks):
             if isinstance(block, Cell):
-                output = block(states[-block.cell_type.num_inputs :], next(per_cell))
+                # Where cells read one state only, a state has no other reader than the next block.
+                inputs = states[-block.cell_type.num_inputs :]
+                output = block(inputs, next(per_cell), inputs_owned=len(inputs) == 1)
             else:
                 output = block(states[-1])
             states = [states[-1], output]
@@ -156,12 +158,11 @@ class CellNetwork(nn.Module):
             start += len(cell.edges)
         return parts
 
-    def subnet(self, architecture: Architecture, replaced: Mapping[str, Tensor] | None = None) -> CellNetwork:
+    def subnet(self, architecture: Architecture) -> CellNetwork:
         """The stand-alone network of an architecture with a copy of this network's weights and BN statistics.
 
         Args:
             architecture: A valid architecture whose operations the network holds.
-            replaced: Parameters and buffers, by name, to be copied in the place of this network's own.
 
         Returns:
             A network with one operation per edge, in the same mode (training or evaluation), that shares no memory with
@@ -170,12 +171,10 @@ class CellNetwork(nn.Module):
         genes = self.space.check(architecture)
         for cell, own in zip(self.cells, self.path(genes), strict=True):
             cell.check(own)
-        with torch.device("meta"):  # no memory, no initialisation: every tensor is assigned below
+        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away, so they may not cost any numbers
             subnet = CellNetwork(self.space, self.skeleton, [(gene,) if gene != NONE else () for gene in genes])
-        weights = {**self.state_dict(), **(replaced or {})}
+        weights = self.state_dict()
         subnet.load_state_dict({name: weights[name].clone() for name in subnet.state_dict()}, assign=True)
-        for parameter in subnet.parameters():
-            parameter.requires_grad_(True)
         return subnet.train(self.training)
 
     @classmethod
@@ -192,12 +191,9 @@ class CellNetwork(nn.Module):
         Returns:
             The supernet on the CPU, in training mode.
         """
-        before = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
-        try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
             return cls(space, skeleton)
-        finally:
-            torch.default_generator.set_state(before)
 
     def seed_noise(self, seed: int) -> None:
         """Seed the operations that draw noise (S4); every such operation shares one generator."""

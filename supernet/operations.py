@@ -42,8 +42,8 @@ class Skip(Operation):
 class AveragePool(nn.Module):
     """3x3 average pooling with padding 1 that leaves the padding out of the mean.
 
-    On a CPU in float32 it runs as a depthwise convolution with a constant kernel, whose border is then corrected: torch's
-    average pooling of channels-last images takes two to four times as long.
+    On a CPU in float32 it runs as a depthwise convolution with a constant kernel, whose border is then corrected:
+    torch's average pooling of channels-last images takes two to four times as long.
 
     Args:
         stride: 1 or 2.
@@ -57,18 +57,41 @@ class AveragePool(nn.Module):
         """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
         if node.device.type != "cpu" or node.dtype != torch.float32:
             return functional.avg_pool2d(node, 3, self.stride, padding=1, count_include_pad=False)
-        kernel, correction = _averaging(node.shape[1], node.shape[2], node.shape[3], self.stride)
-        return functional.conv2d(node, kernel, stride=self.stride, padding=1, groups=node.shape[1]).mul_(correction)
+        channels, height, width = node.shape[1:]
+        pooled = functional.conv2d(node, _ninths(channels), stride=self.stride, padding=1, groups=channels)
+        if torch.is_grad_enabled():  # one product is cheaper to differentiate than four small ones in place
+            return pooled.mul_(_correction(channels, height, width, self.stride))
+        for row, factor in _border(height, self.stride).items():
+            pooled[:, :, row].mul_(factor)
+        for column, factor in _border(width, self.stride).items():
+            pooled[:, :, :, column].mul_(factor)
+        return pooled
 
 
 @functools.lru_cache(maxsize=64)
-def _averaging(channels: int, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Kernel of ninths, and nine over the number of pixels under the kernel, both in channels-last memory."""
+def _ninths(channels: int) -> Tensor:
+    """The averaging kernel."""
     with torch.inference_mode(False):
-        kernel = torch.full((channels, 1, 3, 3), 1 / 9).contiguous(memory_format=torch.channels_last)
-        inside = functional.conv2d(torch.ones(1, 1, height, width), torch.ones(1, 1, 3, 3), stride=stride, padding=1)
-        correction = (9 / inside).expand(1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
-    return kernel, correction
+        return torch.full((channels, 1, 3, 3), 1 / 9)
+
+
+@functools.lru_cache(maxsize=64)
+def _border(size: int, stride: int) -> dict[int, float]:
+    """By what to multiply those outputs, along one dimension, whose kernel reaches into the padding."""
+    inside = {out: min(at + 2, size) - max(at - 1, 0) for out, at in enumerate(range(0, size, stride))}
+    return {out: 3 / count for out, count in inside.items() if count < 3}
+
+
+@functools.lru_cache(maxsize=64)
+def _correction(channels: int, height: int, width: int, stride: int) -> Tensor:
+    """The factors of all outputs, shape ``(1, channels, ceil(height / stride), ceil(width / stride))``."""
+    with torch.inference_mode(False), torch.no_grad():
+        factors = torch.ones(1, channels, -(-height // stride), -(-width // stride))
+        for row, factor in _border(height, stride).items():
+            factors[:, :, row] *= factor
+        for column, factor in _border(width, stride).items():
+            factors[:, :, :, column] *= factor
+        return factors.contiguous(memory_format=torch.channels_last)
 
 
 class Pool(Operation):

@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from genas.metrics import Context, Measurement, Metric, ScoringSettings
+from genas.metrics import Context, Measurement, Metric, ScoringSettings, architecture_cost
 from genas.search import measure_in_parallel
 from genas.spaces import Architecture
 from genas.supernet.project import load_supernet
@@ -58,6 +58,7 @@ def measure_rows(
         For each architecture the numbers of all measurements, one after the other.
     """
     context = _worker_context(recipe)
+    context.prepare(measurements, architectures)
     columns = [context.measure(measurement, architectures) for measurement in measurements]
     return dict(zip(architectures, np.concatenate(columns, axis=1), strict=True))
 
@@ -98,6 +99,8 @@ class Scores:
         for architecture, lacks in lacking.items():
             groups[tuple(lacks)].append(architecture)
         for measurements, members in groups.items():
+            # The most expensive first: a late one would keep the other workers waiting.
+            members.sort(key=lambda each: architecture_cost(self._context.supernet, each, "subnet").macs, reverse=True)
             measure = functools.partial(measure_rows, self._recipe, measurements)
             ends = np.cumsum([len(measurement.columns) for measurement in measurements])[:-1]
             for rows in measure_in_parallel(executor, measure, members, chunk_size=1):

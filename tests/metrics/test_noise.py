@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor
 
 from genas.metrics import Flatness, Noise, NoiseLevel, perturbed_parameters
-from genas.supernet import CellNetwork
+from genas.metrics import context as metric_context
+from genas.supernet import CellNetwork, Evaluation
 
 STDS = (2e-3, 1e-2, 2e-2)
 KINDS = ("shared", "independent", "cumulative")
@@ -180,25 +183,24 @@ def test_float32_weights_feel_the_same_noise_as_float64_ones(small) -> None:
 
 def test_every_architecture_is_scored_on_the_same_perturbed_tensors(context, monkeypatch, draw) -> None:
     seen: list[dict[str, Tensor]] = []
-    original = CellNetwork.subnet
+    original = metric_context.evaluate
 
-    def spied(
-        self: CellNetwork, architecture: tuple[int, ...], replaced: dict[str, Tensor] | None = None
-    ) -> CellNetwork:
-        if replaced:
-            seen.append({name: tensor for name, tensor in replaced.items() if "running" not in name})
-        return original(self, architecture, replaced)
+    def spied(network: CellNetwork, *arguments: Any, **options: Any) -> Evaluation:
+        seen.append({name: tensor.clone() for name, tensor in network.named_parameters() if ".bn." not in name})
+        return original(network, *arguments, **options)
 
-    monkeypatch.setattr(CellNetwork, "subnet", spied)
+    monkeypatch.setattr(metric_context, "evaluate", spied)
+    monkeypatch.setattr(metric_context, "folded", contextlib.nullcontext)
     level = Noise(repeats=2).levels[0]
     for genes in draw(context.space, 3):
         context.evaluate(genes, level)
     assert len(seen) == 6
-    assert seen[0].keys() == dict(context.supernet.named_parameters()).keys()
     for later in (2, 4):
         for repeat in (0, 1):
-            assert all(seen[repeat][name] is seen[later + repeat][name] for name in seen[repeat])
-    assert not torch.equal(seen[0][WEIGHT], seen[1][WEIGHT])
+            shared = seen[repeat].keys() & seen[later + repeat].keys()
+            assert "head.classifier.weight" in shared
+            assert all(torch.equal(seen[repeat][name], seen[later + repeat][name]) for name in shared)
+    assert not torch.equal(seen[0]["head.classifier.weight"], seen[1]["head.classifier.weight"])
 
 
 # --------------------------------------------------------------------------------------------------------------- scope

@@ -47,7 +47,7 @@ def states_of(cell: Cell, count: int = 3) -> list[torch.Tensor]:
 @pytest.mark.parametrize("owned", list(itertools.product([True, False], repeat=3)))
 def test_a_node_is_the_sum_of_its_terms_and_foreign_terms_are_not_changed(owned) -> None:
     terms = [torch.tensor([float(10**k)]) for k in range(3)]
-    nodes = Nodes([torch.zeros(1)], 2)
+    nodes = Nodes([torch.zeros(1)], 2, inputs_owned=False, read_plain={1})
     for term, mine in zip(terms, owned, strict=True):
         nodes.add(1, term, owned=mine)
     assert nodes.read(1, rectified=False) == 111.0
@@ -56,7 +56,7 @@ def test_a_node_is_the_sum_of_its_terms_and_foreign_terms_are_not_changed(owned)
 
 
 def test_a_node_is_rectified_once_and_the_plain_value_stays() -> None:
-    nodes = Nodes([torch.tensor([-1.0, 2.0])], 2)
+    nodes = Nodes([torch.tensor([-1.0, 2.0])], 2, inputs_owned=True, read_plain={0})
     first = nodes.read(0, rectified=True)
     assert first is not None
     assert first.tolist() == [0.0, 2.0]
@@ -65,6 +65,14 @@ def test_a_node_is_rectified_once_and_the_plain_value_stays() -> None:
     assert plain is not None
     assert plain.tolist() == [-1.0, 2.0]
     assert nodes.read(1, rectified=True) is nodes.read(1, rectified=False) is None
+
+
+@pytest.mark.parametrize(("owned", "plain"), [(True, set()), (True, {0}), (False, set())])
+def test_only_an_owned_node_that_no_one_reads_plain_is_rectified_in_place(owned, plain) -> None:
+    value = torch.tensor([-1.0, 2.0])
+    nodes = Nodes([value], 2, inputs_owned=owned, read_plain=plain)
+    assert nodes.read(0, rectified=True).tolist() == [0.0, 2.0]
+    assert value.tolist() == ([0.0, 2.0] if owned and not plain else [-1.0, 2.0])
 
 
 # --------------------------------------------------------------------------------------------------------------- states

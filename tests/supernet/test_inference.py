@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genas.spaces import NASBench201, space
-from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, fold_bn
+from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, fold_bn, folded
 
 CLASSES = 7
 
@@ -180,3 +180,16 @@ def test_bfloat16_networks_sum_their_losses_in_wider_types(make_network, random_
 def test_no_images_are_refused(make_network, random_images) -> None:
     with pytest.raises(ValueError, match="needs at least one image, but got none"):
         evaluate(make_network().subnet((3,) * 6), random_images()[:0], torch.zeros(0, dtype=torch.int64))
+
+
+def test_folding_for_a_while_leaves_the_network_as_it_was(make_network, random_images) -> None:
+    network, images = make_network(), random_images(4)
+    subnet = calibrate(network.subnet((3, 1, 2, 4, 3, 2)), images, Calibration())
+    before, logits = {name: tensor.clone() for name, tensor in subnet.state_dict().items()}, subnet(images)
+    with folded(subnet) as ready:
+        assert ready is subnet
+        assert subnet.state_dict().keys() != before.keys()
+        torch.testing.assert_close(subnet(images), logits, rtol=1e-10, atol=1e-10)
+    assert subnet.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in subnet.state_dict().items())
+    assert torch.equal(subnet(images), logits)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genas.spaces import DARTS, NASBench201, Skeleton
 from genas.supernet.operations import (
     BUILDERS,
+    AveragePool,
     ConvBN,
     DilConv,
     FactorizedReduce,
@@ -220,3 +222,14 @@ def test_noise_is_standard_normal_of_the_strided_shape_and_leaves_the_global_gen
 
 def test_operations_say_nothing_by_default() -> None:
     assert (Operation.rectified, Operation.passes_through) == (False, False)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    ("height", "width", "stride"), [(1, 1, 1), (1, 2, 2), (2, 3, 2), (5, 4, 1), (7, 7, 2), (8, 8, 1)]
+)
+def test_average_pooling_by_convolution_equals_torchs(height, width, stride, grad) -> None:
+    images = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with torch.set_grad_enabled(grad):
+        pooled = AveragePool(stride)(images)
+    torch.testing.assert_close(pooled, functional.avg_pool2d(images, 3, stride, 1, count_include_pad=False))
