@@ -42,7 +42,8 @@ class ScoreStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         with self._named_errors():
-            self._connection = sqlite3.connect(self._path, isolation_level=None)
+            # Another search over the same supernet may be writing: wait for it.
+            self._connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
             self._prepare()
         except BaseException:
@@ -119,7 +120,7 @@ class ScoreStore:
             if (version, tables) == (0, 0):
                 with self._transaction():
                     self._connection.execute(
-                        "CREATE TABLE measurements (key TEXT NOT NULL, architecture TEXT NOT NULL,"
+                        "CREATE TABLE IF NOT EXISTS measurements (key TEXT NOT NULL, architecture TEXT NOT NULL,"
                         " numbers BLOB NOT NULL, PRIMARY KEY (key, architecture)) WITHOUT ROWID"
                     )
                     self._connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -148,6 +149,8 @@ class ScoreStore:
         """Turn SQLite's errors into one that names the file and the cure."""
         try:
             yield
+        except sqlite3.ProgrammingError:  # a wrong call, such as from another thread, says nothing about the file
+            raise
         except sqlite3.OperationalError as error:
             raise RunError(
                 f"The score store {self._path} cannot be used: {error}. Check its folder, rights and disk."

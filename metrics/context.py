@@ -43,7 +43,7 @@ class ScoringSettings:
 
     valid_images: int | None = 2000
     calibration: Calibration = field(default_factory=Calibration)
-    batch_size: int = 64
+    batch_size: int = 128
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or (self.valid_images is not None and self.valid_images < 1):
@@ -133,11 +133,20 @@ class Context:
         rows = self.store.get(key, dict.fromkeys(representatives))
         for architecture in dict.fromkeys(representatives):
             if architecture not in rows:
-                rows[architecture] = np.asarray(measurement.run(self, architecture), dtype=np.float64)
+                rows[architecture] = self._run(measurement, architecture)
                 self.store.put(key, {architecture: rows[architecture]})
         if not representatives:
             return np.empty((0, len(measurement.columns)))
         return np.stack([rows[architecture] for architecture in representatives])
+
+    def _run(self, measurement: Measurement, architecture: Architecture) -> np.ndarray:
+        row = np.asarray(measurement.run(self, architecture), dtype=np.float64)
+        if row.shape != (len(measurement.columns),):
+            raise ValueError(
+                f"{measurement!r} must give one number for each of its columns {measurement.columns}, "
+                f"but gave shape {row.shape}."
+            )
+        return row
 
     def prepare(self, measurements: Sequence[Measurement], architectures: Iterable[Architecture]) -> None:
         """Make the measurements that are missing, architecture by architecture, so that they share the subnet.
@@ -158,7 +167,7 @@ class Context:
 
     def key(self, measurement: Measurement) -> str:
         """Under which key the store keeps a measurement of this context."""
-        return f"{measurement!r} on {self.fingerprint}"
+        return f"{type(measurement).__module__}: {measurement!r} on {self.fingerprint}"
 
     def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
         """What a metric works out once per supernet, such as its table or perturbed weights.

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,9 @@ def test_foreign_data_base_is_refused_and_left_alone(tmp_path: Path) -> None:
 def test_missing_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot be used: unable to open.*Check its folder"):
         ScoreStore(tmp_path / "missing" / "s.sqlite")
+
+
+def test_another_thread_is_told_so_and_not_that_the_file_is_damaged(tmp_path: Path) -> None:
+    with ScoreStore(tmp_path / "scores.sqlite") as store, ThreadPoolExecutor(1) as executor:
+        with pytest.raises(sqlite3.ProgrammingError, match="thread"):
+            executor.submit(store.keys).result()

@@ -77,7 +77,7 @@ def measure_speed(
     if load > 0.5:
         print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
     count = max(images, calibration_images, steps * BATCH_SIZE)
-    scoring = ScoringSettings(images, Calibration(calibration, calibration_images, BATCH_SIZE), BATCH_SIZE)
+    scoring = ScoringSettings(images, Calibration(calibration, calibration_images, BATCH_SIZE))
     training = TrainingSettings(flip=True, batch_size=BATCH_SIZE)
     with tempfile.TemporaryDirectory() as name, _process() as ours, _process() as reference:
         for process in (ours, reference):  # they start while this process is small: their peaks start at its size

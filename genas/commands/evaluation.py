@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from genas.metrics import Context, Measurement, Metric, ScoringSettings, architecture_cost
+from genas.metrics import Combined, Context, Measurement, Metric, ScoringSettings, architecture_cost
 from genas.search import measure_in_parallel
 from genas.spaces import Architecture
 from genas.supernet.project import load_supernet
@@ -91,8 +91,11 @@ class Scores:
         return self._metric.score(self._context, architectures)
 
     def _measure_ahead(self, executor: Executor, architectures: Sequence[Architecture]) -> None:
+        metric = self._metric
+        if isinstance(metric, Combined) and metric.join == "standardized":
+            architectures = [*metric.reference_architectures(self._context), *architectures]
         lacking: defaultdict[Architecture, list[Measurement]] = defaultdict(list)
-        for measurement in self._metric.measurements:
+        for measurement in metric.measurements:
             for architecture in self._context.missing(measurement, architectures):
                 lacking[architecture].append(measurement)
         groups: defaultdict[tuple[Measurement, ...], list[Architecture]] = defaultdict(list)

@@ -12,7 +12,7 @@ import pytest
 
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe, Scores
-from genas.metrics import Angle, Context, Loss, Noise, NoisyLosses, Outputs, ScoringSettings, parse_metric
+from genas.metrics import Angle, Combined, Context, Loss, Measurement, Noise, NoisyLosses, Outputs, ScoringSettings, parse_metric
 from genas.metrics import Flatness as FlatnessMetric
 from genas.spaces import Architecture
 from genas.supernet import Calibration
@@ -136,3 +136,30 @@ def test_a_worker_makes_its_context_once(recipe, draw) -> None:
     assert [row.shape for row in rows.values()] == [(3 + 2 + 2,)] * 2
     assert evaluation._worker_context.cache_info().misses == 1
     assert Angle().score(evaluation._worker_context(recipe), architectures).shape == (2,)
+
+
+def test_workers_also_measure_what_standardized_scores_refer_to(recipe, driver, monkeypatch) -> None:
+    metric = Combined(parse_metric("accuracy+loss").terms, join="standardized", reference=5)
+    executor = Immediate()
+    scores = Scores(driver, metric, executor, recipe)
+    scores([(3, 1, 2, 4, 3, 2)])
+    measured = {genes for _, members in executor.tasks for genes in members}
+    references = metric.reference_architectures(driver)
+    assert measured >= {driver.space.supernet_representative(genes) for genes in references}
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the driving process ran a network")
+
+    monkeypatch.setattr(Context, "evaluate", fail)
+    assert np.isfinite(scores([(3, 1, 2, 4, 3, 2)])).all()
+
+
+def test_a_measurement_with_too_few_numbers_is_refused(driver) -> None:
+    class Short(Measurement):
+        columns = ("first", "second")
+
+        def run(self, context, architecture):
+            return [1.0]
+
+    with pytest.raises(ValueError, match="one number for each of its columns .*second.* but gave shape"):
+        driver.measure(Short(), [(3, 1, 2, 4, 3, 2)])
