@@ -74,12 +74,12 @@ def to_json(value: object, indent: int | None = None) -> str:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left under temporary names, in sub-folders too.
+    """Delete what a killed process left under temporary names in a folder; sub-folders are left alone.
 
     Call it only while nobody else writes there.
 
     Args:
         folder: Where to look.
     """
-    for path in folder.rglob(f".*{_MARK}*"):
+    for path in folder.glob(f".*{_MARK}*"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""Names of things that others may add to: spaces, metrics, data sets, searchers."""
+"""Names of things that others may add to: spaces, metrics, data sets."""
 
 from __future__ import annotations
 

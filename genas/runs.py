@@ -26,7 +26,7 @@ from genas.locks import FileLock
 
 __all__ = ["Run", "atomic_write", "write_json", "write_text"]
 
-_CONFIG, _LOCK = "config.yaml", ".lock"
+_CONFIG, _ENVIRONMENT, _LOCK = "config.yaml", "environment.json", ".lock"
 
 
 @final
@@ -72,10 +72,13 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
         try:
-            remove_unfinished(folder)
-            if (folder / _CONFIG).exists():
+            for place in (folder, folder / "figures"):  # other folders may be runs of other processes
+                remove_unfinished(place)
+            begun = (folder / _CONFIG).exists() and not _is_bare(folder)
+            if begun:
                 _check_same(folder, _read_config(folder), wanted)
             else:
+                (folder / _ENVIRONMENT).unlink(missing_ok=True)
                 write_text(folder / _CONFIG, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
             run = cls(folder, wanted, lock)
             run._record_environment(facts or {})
@@ -201,7 +204,7 @@ class Run:
 
     def _record_environment(self, facts: Mapping[str, Any]) -> None:
         """Write ``environment.json``; a continued run adds its own surroundings under ``resumed``."""
-        path = self.path / "environment.json"
+        path = self.path / _ENVIRONMENT
         session = {"started": _now(), **environment(), **facts}
         if not path.exists():
             write_json(path, {**session, "resumed": []})
@@ -229,6 +232,11 @@ def _check_place(folder: Path) -> None:
         raise RunError(
             f"A new run needs an empty folder, but {folder} has {min(foreign)!r} in it; choose another folder."
         )
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a run was only announced: a request that was refused before it did anything does not bind the next."""
+    return all(entry.name.startswith(".") or entry.name in (_CONFIG, _ENVIRONMENT) for entry in folder.iterdir())
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _multiplicities(cell: CellType, genes: np.ndarray) -> np.ndarray:
     """Live paths over each edge, in the shape of ``genes``: worked out once per pattern of missing edges."""
     patterns, which = np.unique(genes != NONE, axis=0, return_inverse=True)
     multiplicities = [path_multiplicities(cell, pattern) for pattern in patterns]
-    return np.array(multiplicities, dtype=np.int64).reshape(patterns.shape)[which]
+    return np.array(multiplicities, dtype=np.int64).reshape(patterns.shape)[which.reshape(-1)]
 
 
 def angle_table(initial: CellNetwork, trained: CellNetwork, *, repeat_dilated_weight: bool = False) -> AngleTable:

@@ -27,6 +27,9 @@ from genas.supernet.project import TrainedSupernet
 
 T = TypeVar("T")
 
+VERSION = 1
+"""To be raised when calibration or evaluation changes what it computes: stored measurements are then made again."""
+
 
 @dataclass(frozen=True)
 class ScoringSettings:
@@ -105,7 +108,7 @@ class Context:
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that a measurement depends on: weights, images, settings, seed, precision."""
         digest = hashlib.sha256(
-            f"{self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}".encode()
+            f"{VERSION} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device}".encode()
         )
         for network in (self.initial, self.supernet):
             for name, tensor in network.state_dict().items():

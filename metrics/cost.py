@@ -37,8 +37,11 @@ def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: Cos
     return cost(space, skeleton, architecture)
 
 
+@dataclass(frozen=True)
 class _CostMetric(Metric):
     """One field of a cost; its score is the negative cost."""
+
+    of: CostOf = "standalone"
 
     higher_is_better: ClassVar[bool] = False
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
@@ -49,16 +52,19 @@ class _CostMetric(Metric):
 
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
-        """The cost of each architecture's stand-alone network."""
-        return np.array(
-            [self.number(architecture_cost(context.supernet, each)) for each in architectures], dtype=np.float64
-        )
+        """The cost of each architecture."""
+        costs = [architecture_cost(context.supernet, each, self.of) for each in architectures]
+        return np.array([self.number(each) for each in costs], dtype=np.float64)
 
 
 @final
 @dataclass(frozen=True)
 class Macs(_CostMetric):
-    """Multiply-accumulates per image of the stand-alone network."""
+    """Multiply-accumulates per image.
+
+    Args:
+        of: In which network.
+    """
 
     name: ClassVar[str] = "macs"
 
@@ -70,7 +76,11 @@ class Macs(_CostMetric):
 @final
 @dataclass(frozen=True)
 class Params(_CostMetric):
-    """Trainable weights of the stand-alone network."""
+    """Trainable weights.
+
+    Args:
+        of: In which network.
+    """
 
     name: ClassVar[str] = "params"
 

@@ -95,7 +95,7 @@ class Flatness(Metric):
     """
 
     name: ClassVar[str] = "flatness"
-    unit: ClassVar[str] = "1/nat"
+    unit: ClassVar[str] = "std/nat"
 
     noise: Noise = field(default_factory=Noise)
     alpha: float = 1.0

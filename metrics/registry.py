@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from genas.metrics.angle import Angle
@@ -41,7 +42,7 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
         >>> [(term.metric.name, term.gamma) for term in parse_metric("angle+16*flatness").terms]
         [('angle', 1.0), ('flatness', 16.0)]
     """
-    terms = [_parse_term(part.strip(), text, settings or {}) for part in text.split("+")]
+    terms = [_parse_term(part.strip(), text, settings or {}) for part in re.split(r"(?<!\d[eE])\+", text)]
     names = [term.metric.name for term in terms]
     if len(set(names)) < len(names):
         raise ValueError(f"Every metric may stand once in a combination, but got {text!r}; add up the weights.")

@@ -104,6 +104,8 @@ class Evolution(Searcher):
         dedup_key: Callable[[Architecture], Hashable] | None = None,
     ) -> None:
         super().__init__()
+        if config.mutated_genes == "normal" and len(space.cell_types) == 1:
+            raise ValueError(f"mutated_genes=normal needs several cell types, but {space.name} has one; leave it out.")
         self._space = space
         self._config = config
         self._rng = generator(seed, "search", "evolution")

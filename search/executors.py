@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 
 import numpy as np
 
 from genas.devices import keep_freed_memory
+from genas.errors import GenasError
 from genas.spaces.base import Architecture
 
 Rows = Mapping[Architecture, np.ndarray]
@@ -41,6 +42,7 @@ def measure_in_parallel(
 
     Raises:
         ValueError: If ``chunk_size`` is not positive.
+        GenasError: If a worker process died.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, but got {chunk_size}.")
@@ -50,6 +52,11 @@ def measure_in_parallel(
         for future in as_completed(futures):
             try:
                 rows = future.result()
+            except BrokenExecutor as error:
+                raise GenasError(
+                    "A worker process died, probably because memory ran out. Use fewer workers; the same command "
+                    "continues where it stopped."
+                ) from error
             except Exception as error:
                 error.add_note(f"while measuring the architectures {list(futures[future])}")
                 raise

@@ -14,7 +14,7 @@ from genas.search.searcher import Searcher
 from genas.spaces.base import Architecture
 
 Score = Callable[[Sequence[Architecture]], np.ndarray]
-"""Scores a batch of architectures: higher is better, NaN where it failed, shape ``(len(architectures),)``."""
+"""Scores a batch of architectures: higher is better, not finite where it failed, shape ``(len(architectures),)``."""
 
 
 @final
@@ -98,6 +98,7 @@ def search(
     with tqdm(total=searcher.budget, desc="search", unit="arch", disable=not progress) as bar:
         while architectures := searcher.ask():
             scores = np.array(score(architectures), dtype=np.float64)
+            scores[~np.isfinite(scores)] = np.nan  # an infinite score ranks nothing
             searcher.tell(architectures, scores)
             history.append(Batch(len(history), tuple(architectures), scores))
             bar.update(len(architectures))

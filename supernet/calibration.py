@@ -97,9 +97,11 @@ def _momentum(layers: list[nn.BatchNorm2d], value: float) -> Iterator[None]:
     before = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = value
-    yield
-    for layer, momentum in zip(layers, before, strict=True):
-        layer.momentum = momentum
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.momentum = momentum
 
 
 def _unbiased_to_population(layer: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:

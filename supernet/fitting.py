@@ -23,7 +23,7 @@ def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0,
 
     Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch,
     and ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and started
-    again ends in the same weights, bit for bit, as an unbroken one.
+    again with as many threads ends in the same weights, bit for bit, as an unbroken one.
 
     Args:
         trainer: A new trainer.

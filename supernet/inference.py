@@ -138,7 +138,7 @@ def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         losses = functional.cross_entropy(logits, truth, reduction="none")
         rank = _rank(logits, truth)
-        total_loss += losses.double().sum().cpu()
+        total_loss += losses.cpu().double().sum()  # on the host: MPS has no float64
         hits += torch.stack([(rank < 1).sum(), (rank < min(5, logits.shape[1])).sum()]).cpu()
     count = len(labels)
     return Evaluation(float(total_loss) / count, float(hits[0]) / count, float(hits[1]) / count)

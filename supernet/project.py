@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from safetensors import SafetensorError
@@ -73,6 +73,10 @@ class SupernetConfig:
     device: str = "auto"
     precision: str = "auto"
 
+    def settings(self, data: ImageData) -> dict[str, Any]:
+        """What ``config.yaml`` of the supernet's run says; the fingerprint ties the run to its images."""
+        return {"command": COMMAND, **vars(self), "data_fingerprint": data.fingerprint}
+
     def load_data(self) -> ImageData:
         """The data set, on the CPU."""
         return self.data_options.load(self.data, seed=self.seed)
@@ -126,6 +130,11 @@ def load_supernet(path: Path, *, device: str | None = None, precision: str | Non
         )
     where = resolve_device(device or config.device)
     data = config.load_data()
+    if data.fingerprint != run.config.get("data_fingerprint"):
+        raise RunError(
+            f"{path} was trained on other images than {config.data} holds now (their fingerprints differ); "
+            "bring the images back, or train a new supernet."
+        )
     network, initial = config.initial_network(data), config.initial_network(data)
     _load_weights(network, run.weights)
     _load_weights(initial, run.initial)
@@ -155,7 +164,7 @@ def read_config(run: Run) -> SupernetConfig:
         ArgumentParser,
     )  # imports of the command line stay out of ``import genas.supernet``
 
-    settings = dict(run.config)
+    settings = {name: value for name, value in run.config.items() if name != "data_fingerprint"}
     command = settings.pop("command", None)
     if command != COMMAND:
         raise RunError(

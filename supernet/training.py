@@ -215,6 +215,6 @@ class SupernetTrainer:
             raise TrainingDiverged(
                 f"The training loss and the weights must stay finite, but by step {self.step_number} of "
                 f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the weights "
-                f"{float(sums.sum())}. The last good checkpoint is kept. "
+                f"{float(sums.sum())}. If there is a checkpoint, it is the last good one. "
                 "Lower the learning rate, or set gradient_clip, in a new run."
             )

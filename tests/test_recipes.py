@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from genas.arguments import read_arguments
 from genas.cli import main
+from genas.commands.evolve import evolve
+from genas.search import PRESETS
 from genas.spelling import recipes
 
 FOLDER = Path(__file__).resolve().parents[1] / "tools" / "recipes"
@@ -35,3 +38,9 @@ def assert_part(recipe: dict[str, Any], settings: dict[str, Any]) -> None:
             assert_part(value, settings[name])
         else:
             assert settings[name] == value
+
+
+@pytest.mark.parametrize("name", ["spos", "rlnas-nasbench201", "genas-darts"])
+def test_recipes_of_searches_have_the_numbers_of_the_presets(name: str) -> None:
+    arguments = read_arguments(evolve, "genas evolve", ["run", "--config", f"evolve-{name}"])
+    assert arguments["evolution"] == PRESETS[name]

@@ -33,7 +33,7 @@ from genas.runs import Run
 from genas.seeding import generator
 from genas.spelling import UsageError
 from genas.supernet import Calibration, CellNetwork, SupernetTrainer, TrainingSettings
-from genas.supernet.project import COMMAND, NetworkOptions, SupernetConfig
+from genas.supernet.project import NetworkOptions, SupernetConfig
 
 
 def measure_speed(
@@ -124,7 +124,7 @@ def _make_run(path: Path, config: SupernetConfig) -> Path:
     data = config.load_data()
     network = config.initial_network(data)
     trainer = SupernetTrainer(network, data, config.training, seed=config.seed)
-    with Run.create(path, {"command": COMMAND, **vars(config)}) as run:
+    with Run.create(path, config.settings(data)) as run:
         _save(network, run.initial)
         for _ in range(WARM_STEPS):
             trainer.step()

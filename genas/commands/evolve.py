@@ -13,7 +13,7 @@ import torch
 
 from genas.commands.evaluation import ContextRecipe, Scores
 from genas.commands.reporting import say, table
-from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
+from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import (
     Angle,
@@ -21,8 +21,10 @@ from genas.metrics import (
     Context,
     CostOf,
     Flatness,
+    Macs,
     Metric,
     Noise,
+    Params,
     ScoringSettings,
     architecture_cost,
     parse_metric,
@@ -98,24 +100,32 @@ def evolve(
         top: How many of the best architectures to report.
         progress: Whether to show a progress bar.
     """
+    if top < 1:
+        raise ValueError(f"top must be at least 1, but got {top}.")
+    where = resolve_device(device)
+    compute = resolve_precision(precision, where)
+    run, device, precision = run.resolve(), where.type, device_facts(where, compute)["precision"]
+    settings = {name: value for name, value in locals().items() if name not in _NOT_PART_OF_THE_RESULT}
+    own = {
+        "angle": Angle(repeat_dilated_weight),
+        "flatness": Flatness(noise, alpha, epsilon),
+        "macs": Macs(cost_of),
+        "params": Params(cost_of),
+    }
+    scored_by = parse_metric(metric, settings=own, join=join)
+    _refuse_unused(scored_by, own)
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
-    own = {"angle": Angle(repeat_dilated_weight), "flatness": Flatness(noise, alpha, epsilon)}
-    scored_by = parse_metric(metric, settings=own, join=join)
-    settings = {name: value for name, value in locals().items() if name in _SETTINGS}
-    where = resolve_device(device)
-    trained = load_supernet(run, device=device, precision=precision)
+    trained = load_supernet(run, device=str(where), precision=precision)
     constraint = _constraint(trained, max_macs, max_params, cost_of)
-    folder = out or run / "searches" / f"{metric}-{seed}"
+    folder = out or run / "searches" / f"{metric}-{seed}".replace("*", "x")
     with (
-        Run.create(
-            folder, {"command": "evolve", "run": run, **settings}, device_facts(where, trained.precision)
-        ) as opened,
+        Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
         ScoreStore(Run.open(run).scores) as store,
         _executor(workers, where, scored_by) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
-        scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, device, precision))
+        scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, str(where), precision))
         opened.keep_log(lambda _: False)  # a continued search replays its log too
         found = search(
             _searcher(searcher, context, evolution, constraint, seed),
@@ -135,25 +145,20 @@ def evolve(
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
-_SETTINGS = (
-    "metric",
-    "join",
-    "noise",
-    "alpha",
-    "epsilon",
-    "repeat_dilated_weight",
-    "scoring",
-    "searcher",
-    "evolution",
-    "max_macs",
-    "max_params",
-    "cost_of",
-    "seed",
-    "device",
-    "precision",
-    "top",
-)
-"""The arguments that a result depends on."""
+_NOT_PART_OF_THE_RESULT = ("out", "workers", "progress", "where", "compute")
+"""What :func:`evolve` knows that no result depends on."""
+
+
+def _parts(metric: Metric) -> list[Metric]:
+    return [term.metric for term in metric.terms] if isinstance(metric, Combined) else [metric]
+
+
+def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
+    """An option of a metric that is not used would do nothing."""
+    used = {part.name for part in _parts(metric)}
+    for name, options in {"angle": "repeat_dilated_weight", "flatness": "noise, alpha and epsilon"}.items():
+        if name not in used and own[name] != type(own[name])():
+            raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
 
 
 @contextlib.contextmanager
@@ -198,7 +203,7 @@ def _searcher(
 
 
 def _summary(batch: Batch) -> dict[str, Any]:
-    finite = batch.scores[~np.isnan(batch.scores)]
+    finite = batch.scores[np.isfinite(batch.scores)]
     return {
         "generation": batch.number + 1,
         "evaluations": len(batch.architectures),
@@ -209,7 +214,7 @@ def _summary(batch: Batch) -> dict[str, Any]:
 
 
 def _result(context: Context, metric: Metric, found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
-    parts = [term.metric for term in metric.terms] if isinstance(metric, Combined) else [metric]
+    parts = _parts(metric)
     architectures = [architecture for architecture, _ in found.top]
     values = {part.name: part.values(context, architectures).tolist() for part in parts}
     entries = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from genas.metrics import Accuracy, Context, ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
 from genas.supernet import SupernetTrainer, TrainingSettings, fit
-from genas.supernet.project import COMMAND, NetworkOptions, SupernetConfig, load_supernet
+from genas.supernet.project import NetworkOptions, SupernetConfig, load_supernet
 
 
 def train_supernet(
@@ -49,44 +50,54 @@ def train_supernet(
         seed: Root seed of everything random.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
-        threads: CPU threads; by default all available cores.
+        threads: CPU threads; by default all available cores. Only with the same number does a continued training end in
+            the same bits as an unbroken one.
         checkpoint_seconds: Least time between two checkpoints.
         probe: Number of random subnets whose validation accuracy is measured at the end; 0 for none.
         progress: Whether to show a progress bar.
     """
-    config = SupernetConfig(space, data, data_options, network, training, seed, device, precision)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, but got {threads}.")
+    if probe < 0:
+        raise ValueError(f"probe must not be negative, but got {probe}.")
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
+    facts = {**device_facts(where, compute), "threads": threads or available_cores(), "seed": seed}
+    # A run goes on with what these words stood for when it began, from whichever folder it is called.
+    config = SupernetConfig(
+        space,
+        _absolute(data, data_options.data_root),
+        replace(data_options, data_root=_resolved(data_options.data_root), download=False),
+        network,
+        training,
+        seed,
+        where.type,
+        facts["precision"],
+    )
     keep_freed_memory()
-    torch.set_num_threads(threads or available_cores())
-    images = config.load_data()
-    facts = {**device_facts(where, compute), "threads": torch.get_num_threads(), "seed": seed}
-    facts |= {"data_fingerprint": images.fingerprint, "data_split": images.split_source}
-    with Run.create(run, {"command": COMMAND, **vars(config)}, facts) as folder:
-        supernet = config.initial_network(images).to(where)
-        trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
+    torch.set_num_threads(facts["threads"])
+    images = data_options.load(data, seed=seed)
+    supernet = config.initial_network(images).to(where)
+    trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
+    with Run.create(run, config.settings(images), {**facts, "data_split": images.split_source}) as folder:
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        if not folder.result.exists():
-            write_json(
-                folder.result,
-                {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": probe_subnets(run, probe, seed)},
-            )
+        subnets = _probe(run, probe, seed) if probe else None
+        write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": subnets})
         say(f"supernet: {folder.weights}")
 
 
-def probe_subnets(run: Path, count: int, seed: int) -> dict[str, float | int] | None:
-    """Validation accuracy of random subnets of a finished supernet run.
+def _resolved(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
 
-    Args:
-        run: Folder of the run.
-        count: How many subnets.
-        seed: Root seed.
 
-    Returns:
-        Mean, minimum and maximum accuracy and the chance level, in [0, 1]; ``None`` for a count of 0.
-    """
-    if count == 0:
-        return None
+def _absolute(data: str, root: Path | None) -> str:
+    """The name of a data set with the path that it may have after a colon made absolute."""
+    kind, colon, path = data.partition(":")
+    return f"{kind}:{((root or Path()) / path).resolve()}" if colon else data
+
+
+def _probe(run: Path, count: int, seed: int) -> dict[str, float | int]:
+    """Mean, least and greatest validation accuracy, in [0, 1], of random subnets of a finished supernet."""
     trained = load_supernet(run)
     rng = generator(seed, "probe")
     architectures = [trained.network.space.sample(rng) for _ in range(count)]

@@ -12,7 +12,18 @@ import pytest
 
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe, Scores
-from genas.metrics import Angle, Combined, Context, Loss, Measurement, Noise, NoisyLosses, Outputs, ScoringSettings, parse_metric
+from genas.metrics import (
+    Angle,
+    Combined,
+    Context,
+    Loss,
+    Measurement,
+    Noise,
+    NoisyLosses,
+    Outputs,
+    ScoringSettings,
+    parse_metric,
+)
 from genas.metrics import Flatness as FlatnessMetric
 from genas.spaces import Architecture
 from genas.supernet import Calibration
@@ -161,5 +172,5 @@ def test_a_measurement_with_too_few_numbers_is_refused(driver) -> None:
         def run(self, context, architecture):
             return [1.0]
 
-    with pytest.raises(ValueError, match="one number for each of its columns .*second.* but gave shape"):
+    with pytest.raises(ValueError, match=r"one number for each of its columns .*second.* but gave shape"):
         driver.measure(Short(), [(3, 1, 2, 4, 3, 2)])
