@@ -85,5 +85,7 @@ def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1")
     assert len(list(tmp_path.rglob("*"))) == 8
     remove_unfinished(tmp_path)
+    assert len(list((tmp_path / "figures").iterdir())) == 2, "another run may be writing there"
+    remove_unfinished(tmp_path / "figures")
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert left == {"a.json", "figures", "figures/b.png", "state", ".lock"}

@@ -81,7 +81,8 @@ def test_equal_settings_continue_the_run(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:
-    Run.create(tmp_path, {"seed": 0, "training": {"rate": 0.1, "epochs": 5}, "old": 1, "same": 2}).close()
+    with Run.create(tmp_path, {"seed": 0, "training": {"rate": 0.1, "epochs": 5}, "old": 1, "same": 2}) as run:
+        run.log({"epoch": 1})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunError) as error:
         Run.create(tmp_path, {"seed": 1, "training": {"rate": 0.1, "epochs": 6}, "new": None, "same": 2})
@@ -95,6 +96,26 @@ def test_other_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:
     ]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     Run.create(tmp_path, {"seed": 0, "training": {"rate": 0.1, "epochs": 5}, "old": 1, "same": 2}).close()
+
+
+def test_a_run_that_did_nothing_does_not_bind_the_next(tmp_path: Path) -> None:
+    Run.create(tmp_path, {"seed": 0}).close()
+    with Run.create(tmp_path, {"seed": 1}) as run:
+        assert run.config == Run.open(tmp_path).config == {"seed": 1}
+        assert json.loads((tmp_path / "environment.json").read_text())["resumed"] == []
+
+
+def test_starting_again_leaves_the_files_of_runs_inside_alone(tmp_path: Path) -> None:
+    with Run.create(tmp_path, {"seed": 0}) as run:
+        run.log({"epoch": 1})
+    (tmp_path / "searches" / "a").mkdir(parents=True)
+    (tmp_path / "figures").mkdir()
+    busy, left = tmp_path / "searches" / "a" / ".x.1.unfinished.json", tmp_path / "figures" / ".y.1.unfinished.png"
+    busy.write_text("half")
+    left.write_text("half")
+    Run.create(tmp_path, {"seed": 0}).close()
+    assert busy.exists()
+    assert not left.exists()
 
 
 def test_settings_must_be_plain(tmp_path: Path) -> None:
@@ -113,7 +134,8 @@ def test_foreign_places_are_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_clear_errors(tmp_path: Path) -> None:
-    Run.create(tmp_path, {"seed": 0}).close()
+    with Run.create(tmp_path, {"seed": 0}) as run:
+        run.log({"epoch": 1})
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(RunError, match=r"environment\.json is damaged: .* Delete it"):
         Run.create(tmp_path, {"seed": 0})

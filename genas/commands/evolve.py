@@ -102,6 +102,7 @@ def evolve(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
+    folder = out or run / "searches" / f"{metric}-{seed}".replace("*", "x")
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     run, device, precision = run.resolve(), where.type, device_facts(where, compute)["precision"]
@@ -118,7 +119,6 @@ def evolve(
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
     constraint = _constraint(trained, max_macs, max_params, cost_of)
-    folder = out or run / "searches" / f"{metric}-{seed}".replace("*", "x")
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
         ScoreStore(Run.open(run).scores) as store,
@@ -145,7 +145,7 @@ def evolve(
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
-_NOT_PART_OF_THE_RESULT = ("out", "workers", "progress", "where", "compute")
+_NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "progress", "where", "compute")
 """What :func:`evolve` knows that no result depends on."""
 
 

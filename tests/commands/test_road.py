@@ -264,3 +264,54 @@ def stored(path: Path) -> int:
         return 0
     with ScoreStore(path) as store:
         return sum(store.count(key) for key in store.keys())  # noqa: SIM118 (not a mapping)
+
+
+def test_a_supernet_is_tied_to_its_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(0).integers(256, size=(80, 8, 8), dtype=np.uint8)
+    labels = np.arange(80) % 2
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=labels)
+    words = [f"npz:{tmp_path / 'x.npz'}" if word == "digits" else word for word in TRAIN]
+    assert run("train-supernet", tmp_path / "run", *words, "--max-train", "40") == 0
+    np.savez(tmp_path / "x.npz", x_train=255 - images, y_train=labels)
+    assert run("evolve", tmp_path / "run", "--metric", "angle", *EVOLVE) == 1
+    assert "was trained on other images" in capsys.readouterr().err
+    assert run("train-supernet", tmp_path / "run", *words, "--max-train", "40") == 1
+    assert "data_fingerprint" in capsys.readouterr().err
+
+
+def test_a_relative_path_works_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "x.npz", x_train=np.arange(5120, dtype=np.uint8).reshape(80, 8, 8), y_train=np.arange(80) % 2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["npz:x.npz" if word == "digits" else word for word in TRAIN]
+    assert run("train-supernet", "run", *words, "--max-train", "40") == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("evolve", "../run", "--metric", "angle", *EVOLVE) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
+        (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
+        (["--top", "0"], "top must be at least 1"),
+        (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", *EVOLVE, *words) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_refused_limit_does_not_bind_the_folder(supernet: Path, tmp_path: Path) -> None:
+    words = ["evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *EVOLVE]
+    assert run(*words, "--max-params", "10") == 1
+    assert run(*words, "--max-params", "1000000") == 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("--threads", "0"), ("--probe", "-1")])
+def test_numbers_of_training_are_checked_first(tmp_path: Path, option: str, value: str) -> None:
+    assert run("train-supernet", tmp_path / "run", *TRAIN, option, value) == 1
+    assert not (tmp_path / "run").exists()
