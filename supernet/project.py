@@ -33,12 +33,15 @@ class NetworkOptions:
         affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (NAS-Bench-201 no, DARTS
             yes).
         conv_bias: Whether NAS-Bench-201's convolutions have a bias (newer AutoDL-Projects).
+        head_affine: Whether the BN before NAS-Bench-201's classifier has a weight and a bias (newer AutoDL-Projects:
+            no).
     """
 
     channels: int = 16
     cells: int | None = None
     affine: bool | None = None
     conv_bias: bool = False
+    head_affine: bool = True
 
     def skeleton(self, search_space: SearchSpace, data: ImageData) -> Skeleton:
         """The macro-structure for a space and a data set."""
@@ -46,7 +49,7 @@ class NetworkOptions:
             data.num_classes, data.image_size, data.image_channels, channels=self.channels, cells=self.cells
         )
         affine = skeleton.affine if self.affine is None else self.affine
-        return replace(skeleton, affine=affine, conv_bias=self.conv_bias)
+        return replace(skeleton, affine=affine, conv_bias=self.conv_bias, head_affine=self.head_affine)
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,12 @@ class Head(nn.Module):
     Args:
         channels: Channels of the last block.
         num_classes: Number of classes.
-        normalised: Whether BN and ReLU come first.
+        bn: The BN that comes first, if any; a ReLU follows it.
     """
 
-    def __init__(self, channels: int, num_classes: int, *, normalised: bool) -> None:
+    def __init__(self, channels: int, num_classes: int, bn: nn.BatchNorm2d | None) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(channels) if normalised else None
+        self.bn = bn
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -74,7 +74,11 @@ class Head(nn.Module):
 
 def build_head(skeleton: Skeleton) -> Head:
     """The head of a skeleton."""
-    return Head(skeleton.blocks[-1].out_channels, skeleton.num_classes, normalised=skeleton.kind == "nasbench201")
+    bn = None
+    channels = skeleton.blocks[-1].out_channels
+    if skeleton.kind == "nasbench201":
+        bn = nn.BatchNorm2d(channels, affine=skeleton.head_affine)
+    return Head(channels, skeleton.num_classes, bn)
 
 
 @final

@@ -191,7 +191,7 @@ def _residual(block: Block) -> Iterator[Cost]:
 def _head(skeleton: Skeleton) -> Iterator[Cost]:
     features, classes = skeleton.blocks[-1].out_channels, skeleton.num_classes
     if skeleton.kind == "nasbench201":
-        yield _batch_norm(features)
+        yield _batch_norm(features, affine=skeleton.head_affine)
         yield _convolution(features, classes, 1, 1, bias=True)
     else:
         yield _convolution(features, classes, 1, 1)

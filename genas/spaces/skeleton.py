@@ -55,6 +55,8 @@ class Skeleton:
             do.
         conv_bias: Whether convolutions inside NAS-Bench-201 cells have a bias (newer AutoDL-Projects does when
             ``affine`` is false; RLNAS and the benchmark do not).
+        head_affine: Whether the BN before NAS-Bench-201's classifier has a weight and a bias (newer AutoDL-Projects ties
+            it to ``affine``; RLNAS and the benchmark always have them).
         auxiliary: Whether the DARTS evaluation networks have the auxiliary head after two thirds of the cells.
 
     Raises:
@@ -69,6 +71,7 @@ class Skeleton:
     image_channels: int = 3
     affine: bool = True
     conv_bias: bool = False
+    head_affine: bool = True
     auxiliary: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +80,8 @@ class Skeleton:
                 raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}.")
         if self.channels % 2:
             raise ValueError(f"channels must be even (a factorised reduction halves them), but got {self.channels}.")
+        if not self.head_affine and self.kind != "nasbench201":
+            raise ValueError(f"head_affine is an option of nasbench201 skeletons, but kind is {self.kind!r}.")
         if self.conv_bias and self.kind != "nasbench201":
             raise ValueError(f"conv_bias is an option of nasbench201 skeletons, but kind is {self.kind!r}.")
         if self.auxiliary and self.kind not in ("darts-cifar", "darts-imagenet"):

@@ -51,6 +51,7 @@ def test_only_the_search_network_normalises_pools() -> None:
         ({"cells": 0}, "cells must be at least 1, but got 0"),
         ({"num_classes": 0}, "num_classes must be at least 1, but got 0"),
         ({"channels": 15}, "channels must be even .* but got 15"),
+        ({"kind": "darts-cifar", "head_affine": False}, "head_affine is an option of nasbench201"),
         ({"kind": "darts-cifar", "conv_bias": True}, "conv_bias is an option of nasbench201 .* kind is 'darts-cifar'"),
         ({"auxiliary": True}, "auxiliary is an option of DARTS evaluation networks, but kind is 'nasbench201'"),
     ],

@@ -62,7 +62,8 @@ def built(search_space: SearchSpace, skeleton: Skeleton, candidates: CANDIDATES 
 
 
 @pytest.mark.parametrize(
-    ("cells", "options"), [(50, {}), (10, {"affine": False}), (10, {"affine": False, "conv_bias": True})]
+    ("cells", "options"),
+    [(50, {}), (10, {"affine": False}), (10, {"affine": False, "conv_bias": True, "head_affine": False})],
 )
 def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options) -> None:
     search_space, rng = NASBench201(), np.random.default_rng(0)

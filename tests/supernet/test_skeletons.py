@@ -61,7 +61,7 @@ def test_bn_outside_the_cells_is_always_affine() -> None:
 
 
 def test_the_head_is_the_mean_over_pixels_and_a_linear_layer() -> None:
-    head, features = Head(3, 5, normalised=False).double(), doubles(2, 3, 4)
+    head, features = Head(3, 5, None).double(), doubles(2, 3, 4)
     expected = torch.stack(
         [feature.flatten(1).mean(1) @ head.classifier.weight.T + head.classifier.bias for feature in features]
     )
