@@ -54,7 +54,7 @@ class Skeleton:
         affine: Whether the BN layers inside the cells have a weight and a bias. Stem and residual blocks always do.
         conv_bias: Whether convolutions inside NAS-Bench-201 cells have a bias (newer AutoDL-Projects does when
             ``affine`` is false; RLNAS and the benchmark do not).
-        head_affine: Whether the BN before NAS-Bench-201's classifier has a weight and a bias (in RLNAS and the benchmark
+        head_affine: Whether the BN before NAS-Bench-201's classifier has a weight and a bias (RLNAS and the benchmark:
             always; newer AutoDL-Projects ties it to ``affine``).
         auxiliary: Whether the DARTS evaluation networks have the auxiliary head after two thirds of the cells.
 
