@@ -65,6 +65,7 @@ class CellNetwork(nn.Module):
                 self.blocks.append(Cell(cell_type, block, skeleton, space.operations, by_type[block.cell_type]))
         self.head = build_head(skeleton)
         self.auxiliary = AuxiliaryHead(skeleton) if skeleton.auxiliary else None
+        self._noises = [module for module in self.modules() if isinstance(module, Noise)]
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -198,6 +199,5 @@ class CellNetwork(nn.Module):
     def seed_noise(self, seed: int) -> None:
         """Seed the operations that draw noise (S4); every such operation shares one generator."""
         generator = torch.Generator().manual_seed(seed)
-        for module in self.modules():
-            if isinstance(module, Noise):
-                module.generator = generator
+        for operation in self._noises:
+            operation.generator = generator

@@ -151,7 +151,8 @@ class SupernetTrainer:
                 epoch=epoch, step=position, steps_per_epoch=self.steps_per_epoch, epochs=settings.epochs
             )
         images, labels = self._batch(epoch, position)
-        self.network.train()
+        if not self.network.training:  # setting a thousand modules at every step would cost as much as some of them
+            self.network.train()
         self.network.seed_noise(derived_seed(self.seed, "noise operations", self.step_number))
         # Zeros in place of None let weight decay and momentum act on operations that this step leaves out.
         self.optimizer.zero_grad(set_to_none=not settings.decay_unsampled)
