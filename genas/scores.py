@@ -115,16 +115,17 @@ class ScoreStore:
     def _prepare(self) -> None:
         """Check the file, or lay out a new one."""
         with self._named_errors():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if (version, tables) == (0, 0):
-                with self._transaction():
+            with self._transaction():  # both at once: another process may be laying it out
+                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                if (version, tables) == (0, 0):
                     self._connection.execute(
-                        "CREATE TABLE IF NOT EXISTS measurements (key TEXT NOT NULL, architecture TEXT NOT NULL,"
+                        "CREATE TABLE measurements (key TEXT NOT NULL, architecture TEXT NOT NULL,"
                         " numbers BLOB NOT NULL, PRIMARY KEY (key, architecture)) WITHOUT ROWID"
                     )
                     self._connection.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
+                    version = _VERSION
+            if version != _VERSION:
                 raise RunError(
                     f"{self._path} must be a score store of version {_VERSION}, but its version is {version}; "
                     "choose another file, or the genas version that wrote it."

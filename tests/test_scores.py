@@ -155,3 +155,13 @@ def test_another_thread_is_told_so_and_not_that_the_file_is_damaged(tmp_path: Pa
         error = executor.submit(store.keys).exception()
     assert isinstance(error, sqlite3.ProgrammingError)
     assert "thread" in str(error)
+
+
+def test_many_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    def opened(number: int) -> int:
+        with ScoreStore(tmp_path / "scores.sqlite") as store:
+            store.put("key", {(number,): np.array([1.0])})
+            return store.count("key")
+
+    with ThreadPoolExecutor(8) as executor:
+        assert max(executor.map(opened, range(40))) == 40

@@ -203,14 +203,14 @@ def killed(words: list[str], when: Callable[[], bool]) -> None:
         [sys.executable, "-m", "genas", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 60
-    while not when():
-        assert process.poll() is None, (
-            f"finished before it could be killed: {process.stderr.read() if process.stderr else ''!r}"
-        )
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        while not when():
+            assert process.poll() is None, "it finished before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
 
 
 def newer(path: Path) -> Callable[[], bool]:
