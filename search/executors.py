@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from multiprocessing.connection import Connection
 
 import numpy as np
 
@@ -66,33 +68,44 @@ def measure_in_parallel(
             future.cancel()
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Start worker processes for :func:`measure_in_parallel`.
+@contextlib.contextmanager
+def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes for :func:`measure_in_parallel`, for the time of a ``with`` block.
 
-    Each is a fresh interpreter (threads and CUDA do not survive a fork) that computes with one torch thread, leaves
-    Ctrl-C to this process, and ends when this process dies, even by a kill.
+    Each is a fresh interpreter (threads and CUDA do not survive a fork) that computes with one torch thread and leaves
+    Ctrl-C to this process. When the block ends with an error or an interrupt, the workers stop at once, whatever they
+    are doing: what they have delivered is kept, and nobody waits for the rest. They end when this process dies, too,
+    even by a kill.
 
     Args:
         workers: Number of processes.
 
-    Returns:
-        The executor, to be used in a ``with`` statement.
+    Yields:
+        The executor.
     """
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker)
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)  # closing the writer, as dying does, is the signal to stop
+    with reader, writer:
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(reader,))
+        try:
+            yield pool
+        except BaseException:
+            writer.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(stop: Connection) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_at, args=(stop,), daemon=True).start()
     torch.set_num_threads(1)
     keep_freed_memory()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """Leave when the parent is gone: an idle worker would wait for its next chunk for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_at(stop: Connection) -> None:
+    """Leave when the other end of the pipe is closed; a worker alone would finish its chunk, or wait for ever."""
+    stop.poll(None)
+    os._exit(1)

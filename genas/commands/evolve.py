@@ -171,11 +171,7 @@ def _executor(workers: int | None, device: torch.device, metric: Metric) -> Iter
         yield None
         return
     with process_pool(workers) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        yield pool
 
 
 def _constraint(

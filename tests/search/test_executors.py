@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +136,7 @@ def test_chunk_size_must_be_positive() -> None:
 
 def test_pool_needs_a_worker() -> None:
     with pytest.raises(ValueError, match="max_workers must be greater than 0"):
-        process_pool(0)
+        process_pool(0).__enter__()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
@@ -165,3 +165,11 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and waits to be collected does not."""
     status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(status.strip()) and not status.strip().startswith("Z")
+
+
+def test_an_interrupt_stops_the_workers_in_the_middle_of_their_work() -> None:
+    with pytest.raises(KeyboardInterrupt), process_pool(2) as pool:  # noqa: PT012
+        assert pool.submit(os.getpid).result() != os.getpid()
+        futures = [pool.submit(time.sleep, 30) for _ in range(4)]
+        raise KeyboardInterrupt
+    assert all(future.cancelled() or isinstance(future.exception(), BrokenExecutor) for future in futures)
