@@ -97,10 +97,10 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _prepare_worker(stop: Connection) -> None:
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_at, args=(stop,), daemon=True).start()
+    import torch  # takes seconds, in which a Ctrl-C may come
+
     torch.set_num_threads(1)
     keep_freed_memory()
 
