@@ -6,9 +6,11 @@ from genas.supernet.calibration import Calibration, calibrate
 from genas.supernet.fitting import fit
 from genas.supernet.inference import Evaluation, evaluate, fold_bn, folded
 from genas.supernet.network import CellNetwork, NetworkPath
+from genas.supernet.oneshot import SupernetTrainer, TrainingSettings
 from genas.supernet.sampling import PathSampler, PathSampling
 from genas.supernet.schedules import LearningRate
-from genas.supernet.training import SupernetTrainer, TrainingSettings
+from genas.supernet.standalone import StandaloneSettings, StandaloneTrainer
+from genas.supernet.training import Optimization, Trainer
 
 __all__ = [
     "Calibration",
@@ -16,9 +18,13 @@ __all__ = [
     "Evaluation",
     "LearningRate",
     "NetworkPath",
+    "Optimization",
     "PathSampler",
     "PathSampling",
+    "StandaloneSettings",
+    "StandaloneTrainer",
     "SupernetTrainer",
+    "Trainer",
     "TrainingSettings",
     "calibrate",
     "evaluate",

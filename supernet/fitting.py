@@ -12,13 +12,13 @@ from tqdm import tqdm
 from genas.errors import RunError
 from genas.files import atomic_write
 from genas.runs import Run
-from genas.supernet.training import SupernetTrainer
+from genas.supernet.training import Trainer
 
 CHECK_STEPS = 50
 """Steps between two looks at the loss: reading it makes a GPU wait."""
 
 
-def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
+def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
     """Train to the end, from the last checkpoint if the run has one.
 
     Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch,
@@ -71,7 +71,7 @@ def fit(trainer: SupernetTrainer, run: Run, *, checkpoint_seconds: float = 60.0,
     run.state.unlink(missing_ok=True)
 
 
-def _log_epoch(trainer: SupernetTrainer, run: Run, seconds: float) -> None:
+def _log_epoch(trainer: Trainer, run: Run, seconds: float) -> None:
     run.log(
         {
             "epoch": trainer.step_number // trainer.steps_per_epoch,
@@ -83,7 +83,7 @@ def _log_epoch(trainer: SupernetTrainer, run: Run, seconds: float) -> None:
     )
 
 
-def _save_weights(trainer: SupernetTrainer, path: Any) -> None:
+def _save_weights(trainer: Trainer, path: Any) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.network.state_dict().items()}
     atomic_write(path, lambda temporary: save_file(state, temporary))
 

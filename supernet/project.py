@@ -17,7 +17,7 @@ from genas.runs import Run
 from genas.spaces import SearchSpace, space
 from genas.spaces.skeleton import Skeleton
 from genas.supernet.network import CellNetwork
-from genas.supernet.training import TrainingSettings
+from genas.supernet.oneshot import TrainingSettings
 
 COMMAND = "train-supernet"
 """What ``config.yaml`` of a supernet's run says it was made by."""

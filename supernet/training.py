@@ -1,10 +1,12 @@
-"""Training a supernet by single-path sampling, resumable bit for bit."""
+"""Training a network step by step, resumable bit for bit."""
 
 from __future__ import annotations
 
+import abc
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +16,13 @@ from genas.choices import check_choices
 from genas.data import Augmentation, ImageData
 from genas.errors import TrainingDiverged
 from genas.seeding import derived_seed, generator, torch_generator
-from genas.supernet.network import CellNetwork
-from genas.supernet.sampling import PathSampler, PathSampling
+from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.schedules import LearningRate
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """Settings of a supernet's training: by default the recommended ones; the papers' own are shipped as recipes.
+class Optimization:
+    """How a network is trained, be it a supernet or a stand-alone one.
 
     Args:
         epochs: Passes over the training images.
@@ -32,13 +33,8 @@ class TrainingSettings:
         weight_decay: L2 penalty inside the gradient.
         decay_scope: ``all`` parameters, or only the ``weights`` of convolutions and the classifier (tensors of two or
             more dimensions).
-        decay_unsampled: Whether operations that a step did not sample still feel weight decay and momentum, as they did
-            in the torch versions (zero gradients) with which the papers' supernets were trained. It moves the angle's
-            rank correlation from 0.48 to 0.60.
         gradient_clip: Largest global gradient norm; 0 for none.
         label_smoothing: Mass moved from the true class to the uniform distribution.
-        labels: ``true``, or one fixed ``random`` label per training image (RLNAS).
-        paths: How paths are sampled.
         flip: Whether images are mirrored at random; ``None``: as suits the data set.
         crop_padding: Padding in pixels of the random crop; ``None``: as suits the image size.
         cutout: Side of the square that is cut out, in pixels; 0 for none.
@@ -49,16 +45,13 @@ class TrainingSettings:
 
     epochs: int = 50
     batch_size: int = 64
-    learning_rate: LearningRate = field(default_factory=lambda: LearningRate(horizon=250))
+    learning_rate: LearningRate = field(default_factory=LearningRate)
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
     decay_scope: Literal["all", "weights"] = "all"
-    decay_unsampled: bool = True
     gradient_clip: float = 5.0
     label_smoothing: float = 0.0
-    labels: Literal["true", "random"] = "true"
-    paths: PathSampling = field(default_factory=PathSampling)
     flip: bool | None = None
     crop_padding: int | None = None
     cutout: int = 0
@@ -78,16 +71,15 @@ class TrainingSettings:
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
 
-@final
-class SupernetTrainer:
-    """Trains a supernet step by step.
+class Trainer(abc.ABC):
+    """Trains a network step by step; what it trains, and along which paths, is said by a subclass.
 
     Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be kept, so a
     checkpoint is the weights, the momentum and the number of steps, and training goes on from it as if it had never
     stopped.
 
     Args:
-        network: The supernet, already on its device.
+        network: The network, already on its device.
         data: Images on the same device.
         settings: How to train.
         seed: Root seed.
@@ -98,29 +90,41 @@ class SupernetTrainer:
         self,
         network: CellNetwork,
         data: ImageData,
-        settings: TrainingSettings,
+        settings: Optimization,
         *,
         seed: int,
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.network, self.data, self.settings, self.seed, self.precision = network, data, settings, seed, precision
         self.device, self.dtype = data.train.images.device, next(network.parameters()).dtype
-        self.sampler = PathSampler(network, settings.paths)
         self.augmentation = Augmentation(
             flip=data.flip if settings.flip is None else settings.flip,
             crop_padding=data.crop_padding if settings.crop_padding is None else settings.crop_padding,
             cutout=settings.cutout,
         )
         self.labels = data.train.labels
-        if settings.labels == "random":
-            drawn = generator(seed, "random labels").integers(data.num_classes, size=len(self.labels))
-            self.labels = torch.from_numpy(drawn).to(self.device)
         self.steps_per_epoch = math.ceil(len(self.labels) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.step_number = 0
         self.loss_sum = torch.zeros((), device=self.device)
         self.optimizer = self._make_optimizer()
         self._order: tuple[int, Tensor] | None = None
+
+    @abc.abstractmethod
+    def paths(self, step: int) -> Sequence[NetworkPath | None]:
+        """The paths of one step, whose gradients are summed.
+
+        Args:
+            step: Number of the step, from 0: the source of all randomness besides the seed.
+
+        Returns:
+            At least one path; ``None`` is the only path of a stand-alone network.
+        """
+
+    @property
+    def keeps_zero_gradients(self) -> bool:
+        """Whether weights that a step left out have a gradient of zero, not none: they still decay and keep moving."""
+        return False
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         settings, parameters = self.settings, list(self.network.parameters())
@@ -155,8 +159,8 @@ class SupernetTrainer:
             self.network.train()
         self.network.seed_noise(derived_seed(self.seed, "noise operations", self.step_number))
         # Zeros in place of None let weight decay and momentum act on operations that this step leaves out.
-        self.optimizer.zero_grad(set_to_none=not settings.decay_unsampled)
-        paths = self.sampler.sample(generator(self.seed, "paths", self.step_number))
+        self.optimizer.zero_grad(set_to_none=not self.keeps_zero_gradients)
+        paths = self.paths(self.step_number)
         for path in paths:
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self.network(images, path)
