@@ -35,7 +35,17 @@ VERBS = {
     "train-supernet": Verb(
         "genas.commands.train_supernet", "train_supernet", "Train the weights that all subnets share."
     ),
+    "build-table": Verb(
+        "genas.commands.build_table", "build_table", "Train stand-alone networks: your own ground truth."
+    ),
+    "import-table": Verb(
+        "genas.commands.import_table", "import_table", "Make a table of ground truth from published accuracies."
+    ),
+    "na-tables": Verb(
+        "genas.commands.na_tables", "na_tables", "Repeat the tables of Neighborhood-Aware NAS on ground truth."
+    ),
     "evolve": Verb("genas.commands.evolve", "evolve", "Search a trained supernet for the best architecture."),
+    "rank": Verb("genas.commands.rank", "rank", "Measure how well metrics rank architectures, against ground truth."),
 }
 
 

@@ -15,5 +15,13 @@ class RunError(GenasError):
     """A run folder or one of its files is damaged, in use by another process, or belongs to other settings."""
 
 
+class MissingInputError(GenasError):
+    """A metric needs a trained supernet or images, and the context was given none."""
+
+
 class TrainingDiverged(GenasError):
     """The loss or a weight became NaN or infinite."""
+
+
+class TableError(GenasError):
+    """A file of accuracies is damaged, incomplete, or not what it should be."""

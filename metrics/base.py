@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
@@ -20,7 +20,13 @@ class Measurement(abc.ABC):
     Metrics are combined from them without running a network again.
 
     Implementations are frozen dataclasses; their ``repr`` is part of the key under which the store keeps the numbers.
+
+    Attributes:
+        needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
+            does not are the same for all supernets of a space, and are kept under a key that says so.
     """
+
+    needs_supernet: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -44,6 +50,10 @@ class Measurement(abc.ABC):
         return space.supernet_representative(architecture)
 
 
+Needs = Mapping[Architecture, tuple[Measurement, ...]]
+"""For each architecture what is to be measured of it."""
+
+
 class Metric(abc.ABC):
     """Scores architectures of a supernet.
 
@@ -55,7 +65,7 @@ class Metric(abc.ABC):
             weights), ``forward`` (runs the network).
         scale: Factor that makes scores comparable in a weighted sum (the papers divide angles by pi and multiply
             flatness by 1/sigma_1).
-        measurements: What the values are worked out from, so that worker processes can measure ahead.
+        measurements: What the values are worked out from.
     """
 
     name: ClassVar[str]
@@ -72,6 +82,26 @@ class Metric(abc.ABC):
     def measurements(self) -> tuple[Measurement, ...]:
         """The measurements that :meth:`values` asks the context for."""
         return ()
+
+    @property
+    def parts(self) -> tuple[Metric, ...]:
+        """The metrics that this one is made of."""
+        return ()
+
+    def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:  # noqa: ARG002
+        """What :meth:`values` asks the context for, so that worker processes can measure it ahead.
+
+        By default the :attr:`measurements` of the architectures themselves. A metric that looks at others too, such as
+        neighbours, names them here.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            The measurements of each architecture; nothing is measured here.
+        """
+        return dict.fromkeys(architectures, self.measurements) if self.measurements else {}
 
     @abc.abstractmethod
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -96,6 +126,7 @@ class Metric(abc.ABC):
         Returns:
             Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
         """
-        context.prepare(self.measurements, architectures)
+        for architecture, measurements in self.needs(context, architectures).items():
+            context.prepare(measurements, [architecture])
         values = np.asarray(self.values(context, architectures), dtype=np.float64)
         return values if self.higher_is_better else -values

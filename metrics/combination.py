@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
@@ -9,7 +10,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from genas.choices import check_choices
-from genas.metrics.base import Measurement, Metric
+from genas.metrics.base import Measurement, Metric, Needs
 from genas.metrics.context import Context
 from genas.seeding import generator
 from genas.spaces import Architecture
@@ -77,7 +78,31 @@ class Combined(Metric):
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """All measurements of the terms, each once."""
-        return tuple(dict.fromkeys(measurement for term in self.terms for measurement in term.metric.measurements))
+        return tuple(dict.fromkeys(measurement for metric in self.parts for measurement in metric.measurements))
+
+    @property
+    def parts(self) -> tuple[Metric, ...]:
+        """The metrics of the terms."""
+        return tuple(term.metric for term in self.terms)
+
+    def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:
+        """What the terms need, and what ``standardized`` refers to.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            The measurements of each architecture, each once.
+        """
+        scored = list(architectures)
+        if self.join == "standardized":
+            scored = [*self.reference_architectures(context), *scored]
+        needs: defaultdict[Architecture, dict[Measurement, None]] = defaultdict(dict)
+        for metric in self.parts:
+            for architecture, measurements in metric.needs(context, scored).items():
+                needs[architecture].update(dict.fromkeys(measurements))
+        return {architecture: tuple(measurements) for architecture, measurements in needs.items()}
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The joined score of each architecture."""

@@ -6,23 +6,26 @@ import contextlib
 import copy
 import hashlib
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar, cast, final
+from typing import Self, TypeVar, cast, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genas.data.splits import stratified_subset
+from genas.data import ImageData
+from genas.errors import MissingInputError
 from genas.metrics.base import Measurement
-from genas.metrics.noise import NoiseLevel, perturbed_parameters
+from genas.metrics.hessian import HessianLevel
+from genas.metrics.images import calibration_images, validation_images
+from genas.metrics.memory import MemoryStore
+from genas.metrics.noise import NoiseLevel
+from genas.metrics.settings import ScoringSettings
 from genas.scores import ScoreStore
-from genas.seeding import derived_seed, generator, torch_generator
+from genas.seeding import derived_seed
 from genas.spaces import Architecture, SearchSpace
-from genas.supernet import Calibration, CellNetwork, Evaluation, calibrate, evaluate, folded
+from genas.supernet import CellNetwork, Evaluation, calibrate, evaluate, folded
 from genas.supernet.project import TrainedSupernet
 
 T = TypeVar("T")
@@ -31,49 +34,11 @@ VERSION = 1
 """To be raised when calibration or evaluation changes what it computes: stored measurements are then made again."""
 
 
-@dataclass(frozen=True)
-class ScoringSettings:
-    """On what subnets are evaluated.
-
-    Args:
-        valid_images: At most so many validation images, drawn once with the classes in proportion; ``None``: all.
-        calibration: How BN statistics are found.
-        batch_size: Images per forward pass.
-
-    Raises:
-        ValueError: If a number is not positive.
-    """
-
-    valid_images: int | None = 2000
-    calibration: Calibration = field(default_factory=Calibration)
-    batch_size: int = 128
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.valid_images is not None and self.valid_images < 1):
-            raise ValueError(
-                f"valid_images and batch_size must be at least 1, but got {self.valid_images} and {self.batch_size}."
-            )
-
-
-class _Memory:
-    """The store of a context that was given none: forgotten with it, and open to any thread, unlike SQLite's."""
+class _Latest(threading.local):
+    """What :meth:`Context.latest` keeps, for each thread."""
 
     def __init__(self) -> None:
-        self._rows: defaultdict[str, dict[Architecture, np.ndarray]] = defaultdict(dict)
-
-    def get(self, key: str, architectures: Iterable[Architecture]) -> dict[Architecture, np.ndarray]:
-        rows = self._rows[key]
-        return {architecture: rows[architecture] for architecture in architectures if architecture in rows}
-
-    def put(self, key: str, rows: Mapping[Architecture, np.ndarray]) -> None:
-        self._rows[key].update(rows)
-
-
-class _Last(threading.local):
-    """The subnet that was measured last, one per thread: it changes while it is measured."""
-
-    architecture: Architecture | None = None
-    subnet: CellNetwork | None = None
+        self.slots: dict[Hashable, tuple[Hashable, object]] = {}
 
 
 @final
@@ -81,45 +46,123 @@ class Context:
     """A trained supernet with all that its metrics need, each thing computed once.
 
     The supernet is never changed: a subnet is a copy. So the order in which metrics and architectures come does not
-    matter.
+    matter. :meth:`untrained` makes a context for metrics that need no supernet.
 
     Args:
         trained: The supernet.
         settings: On what to evaluate.
-        seed: Root seed of the draws of images and of the weight noise.
+        seed: Root seed of the draws of images, of the weight noise and of initial weights.
         store: Where measurements are kept; by default in memory.
     """
 
     def __init__(
         self, trained: TrainedSupernet, settings: ScoringSettings, *, seed: int = 0, store: ScoreStore | None = None
     ) -> None:
-        self.supernet, self.initial, self.data = trained.network, trained.initial, trained.data
-        self.precision, self.settings, self.seed = trained.precision, settings, seed
-        self.store: ScoreStore | _Memory = _Memory() if store is None else store
-        self._last = _Last()
+        self._set_up(trained, trained.network.space, trained.data, settings, trained.precision, seed, store)
+
+    @classmethod
+    def untrained(
+        cls,
+        space: SearchSpace,
+        data: ImageData | None = None,
+        settings: ScoringSettings = ScoringSettings(),  # noqa: B008 (frozen)
+        *,
+        precision: torch.dtype = torch.float32,
+        seed: int = 0,
+        store: ScoreStore | None = None,
+    ) -> Context:
+        """A context without a supernet, for costs, training-free metrics and tables.
+
+        Args:
+            space: Where the architectures come from.
+            data: The images on which initial networks run and which give their size; without it only metrics that
+                read nothing but the architecture have values.
+            settings: On what to evaluate.
+            precision: Compute type.
+            seed: As above.
+            store: As above.
+
+        Returns:
+            A context whose ``supernet`` and ``initial``, and ``data`` where there is none, raise
+            :class:`genas.errors.MissingInputError`.
+        """
+        return cls.__new__(cls)._set_up(None, space, data, settings, precision, seed, store)
+
+    def _set_up(
+        self,
+        trained: TrainedSupernet | None,
+        space: SearchSpace,
+        data: ImageData | None,
+        settings: ScoringSettings,
+        precision: torch.dtype,
+        seed: int,
+        store: ScoreStore | None,
+    ) -> Self:
+        self._trained, self.space, self._data, self.settings = trained, space, data, settings
+        self.precision, self.seed = precision, seed
+        self.store: ScoreStore | MemoryStore = MemoryStore() if store is None else store
+        self._latest = _Latest()
         self._worked_out: dict[Hashable, object] = {}
+        return self
 
     @property
-    def space(self) -> SearchSpace:
-        """The search space of the supernet."""
-        return self.supernet.space
+    def supernet(self) -> CellNetwork:
+        """The trained supernet."""
+        return self._supernet.network
+
+    @property
+    def initial(self) -> CellNetwork:
+        """The supernet before training."""
+        return self._supernet.initial
+
+    @property
+    def has_supernet(self) -> bool:
+        """Whether there is a trained supernet."""
+        return self._trained is not None
+
+    @property
+    def _supernet(self) -> TrainedSupernet:
+        if self._trained is None:
+            raise MissingInputError(
+                "This metric needs a trained supernet, but there is none: give the folder of one that "
+                "genas train-supernet made, or choose a metric that needs none, such as naswot or macs."
+            )
+        return self._trained
+
+    @property
+    def data(self) -> ImageData:
+        """The images."""
+        if self._data is None:
+            raise MissingInputError(
+                "This metric needs images, if only for their size and their classes, but there are none: name a data "
+                "set, such as cifar10, or choose a metric that reads only the architecture."
+            )
+        return self._data
 
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that a measurement depends on: weights, images, settings, seed, precision."""
+        networks = (self.initial, self.supernet)
         digest = hashlib.sha256(
             f"{VERSION} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device}".encode()
         )
-        for network in (self.initial, self.supernet):
+        for network in networks:
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def untrained_fingerprint(self) -> str:
+        """The same for a measurement that needs no supernet: space, images, seed, precision; batches are its own."""
+        data = "no images" if self._data is None else self._data.fingerprint
+        known = f"{VERSION} {self.space.name} {data} {self.seed} {self.precision} {self.device}"
+        return hashlib.sha256(known.encode()).hexdigest()[:16]
+
     @property
     def device(self) -> torch.device:
-        """Where the supernet is."""
-        return self.data.valid.images.device
+        """Where the images are, and the supernet."""
+        return torch.device("cpu") if self._data is None else self._data.valid.images.device
 
     def measure(self, measurement: Measurement, architectures: Sequence[Architecture]) -> np.ndarray:
         """Measurements from the store; those that are missing are made and kept.
@@ -170,7 +213,8 @@ class Context:
 
     def key(self, measurement: Measurement) -> str:
         """Under which key the store keeps a measurement of this context."""
-        return f"{type(measurement).__module__}: {measurement!r} on {self.fingerprint}"
+        fingerprint = self.fingerprint if measurement.needs_supernet else self.untrained_fingerprint
+        return f"{type(measurement).__module__}: {measurement!r} on {fingerprint}"
 
     def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
         """What a metric works out once per supernet, such as its table or perturbed weights.
@@ -186,34 +230,55 @@ class Context:
             self._worked_out[name] = work_out()
         return cast(T, self._worked_out[name])
 
-    def evaluate(self, architecture: Architecture, noise: NoiseLevel | None = None) -> list[Evaluation]:
+    def latest(self, slot: Hashable, name: Hashable, work_out: Callable[[], T]) -> T:
+        """What the next measurements of an architecture share, such as its subnet: kept until another takes its slot.
+
+        Every thread has its own, so that a network may change while it is measured.
+
+        Args:
+            slot: What kind of thing it is; one of a kind is kept.
+            name: Whatever it depends on besides the context.
+            work_out: Called where the slot holds another.
+
+        Returns:
+            Its result.
+        """
+        slots = self._latest.slots
+        if slot not in slots or slots[slot][0] != name:
+            slots[slot] = name, work_out()
+        return cast(T, slots[slot][1])
+
+    def evaluate(self, architecture: Architecture, noise: NoiseLevel | HessianLevel | None = None) -> list[Evaluation]:
         """Evaluate a subnet on the validation images, with its own weights or once per perturbed copy of them.
 
         Args:
             architecture: A valid architecture.
-            noise: Weight noise; every architecture sees the same draws. BN statistics are calibrated without it.
+            noise: Weight noise. BN statistics are calibrated without it.
 
         Returns:
             One evaluation; with noise one per repeat.
         """
-        copies: list[dict[str, Tensor]] = [{}]
-        if noise is not None:
-            level = noise
-            copies = self.once(level, lambda: list(perturbed_parameters(self.supernet, level, self.seed)))
-        subnet = self._calibrated(architecture)
+        copies: list[dict[str, Tensor]] = [{}] if noise is None else noise.perturbed(self, architecture)
+        subnet = self.calibrated(architecture)
         return [self._evaluate_with(subnet, {**self._parameters, **parameters}) for parameters in copies]
 
-    def _calibrated(self, architecture: Architecture) -> CellNetwork:
-        """The subnet with its BN statistics; it is kept for the measurements of the same architecture that follow."""
-        last = self._last
-        if last.architecture != architecture or last.subnet is None:
-            subnet = self.supernet.subnet(architecture)
-            subnet.seed_noise(derived_seed(self.seed, "noise operations"))
-            images = self._calibration_images
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != images.dtype):
-                last.subnet = calibrate(subnet, images, self.settings.calibration)
-            last.architecture = architecture
-        return last.subnet
+    def calibrated(self, architecture: Architecture) -> CellNetwork:
+        """The subnet with its BN statistics; its parameters may be those of the perturbed copy that was evaluated last.
+
+        Args:
+            architecture: A valid architecture.
+
+        Returns:
+            A network of this thread, kept for the measurements of the same architecture that follow.
+        """
+        return self.latest("subnet", architecture, lambda: self._calibrate(architecture))
+
+    def _calibrate(self, architecture: Architecture) -> CellNetwork:
+        subnet = self.supernet.subnet(architecture)
+        subnet.seed_noise(derived_seed(self.seed, "noise operations"))
+        images = self._calibration_images
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != images.dtype):
+            return calibrate(subnet, images, self.settings.calibration)
 
     def _evaluate_with(self, subnet: CellNetwork, parameters: Mapping[str, Tensor]) -> Evaluation:
         images, labels = self._validation
@@ -237,21 +302,9 @@ class Context:
 
     @cached_property
     def _validation(self) -> tuple[Tensor, Tensor]:
-        split, limit = self.data.valid, self.settings.valid_images
-        if limit is not None and limit < len(split):
-            rng = generator(self.seed, "validation images")
-            chosen = torch.from_numpy(stratified_subset(split.labels.cpu().numpy(), limit, rng)).to(self.device)
-            return self.data.normalize(split.images[chosen], self.precision), split.labels[chosen]
-        return self.data.normalize(split.images, self.precision), split.labels
+        return validation_images(self.data, self.settings.valid_images, self.seed, self.precision)
 
     @cached_property
     def _calibration_images(self) -> Tensor:
-        settings, seed = self.settings.calibration, self.seed
         dtype = torch.promote_types(self.precision, torch.float32)  # statistics need more digits than bf16 has
-        count = min(settings.images, len(self.data.train))
-        chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(self.data.train))[:count])
-        if settings.augmented:
-            rng = torch_generator(seed, "calibration augmentation")
-            images, _ = self.data.training_batch(chosen, self.data.augmentation(), rng, dtype)
-            return images
-        return self.data.normalize(self.data.train.images[chosen.to(self.device)], dtype)
+        return calibration_images(self.data, self.settings.calibration, self.seed, dtype)

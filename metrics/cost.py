@@ -11,7 +11,7 @@ import numpy as np
 
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
-from genas.spaces import Architecture, Cost, SearchSpace, cost
+from genas.spaces import Architecture, Cost, cost
 from genas.supernet import CellNetwork
 
 CostOf = Literal["standalone", "subnet"]
@@ -30,10 +30,29 @@ def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: Cos
     Returns:
         The exact cost.
     """
-    space: SearchSpace = supernet.space
     skeleton = supernet.skeleton
     if of == "standalone":
-        skeleton = space.standalone_skeleton(skeleton.num_classes, skeleton.image_size, skeleton.image_channels)
+        skeleton = supernet.space.standalone_skeleton(
+            skeleton.num_classes, skeleton.image_size, skeleton.image_channels
+        )
+    return cost(supernet.space, skeleton, architecture)
+
+
+def context_cost(context: Context, architecture: Architecture, of: CostOf = "standalone") -> Cost:
+    """Parameters and macs of an architecture; the published network needs no supernet, only the images' size.
+
+    Args:
+        context: Gives the space, and the supernet or the images.
+        architecture: A valid architecture.
+        of: In which network.
+
+    Returns:
+        The exact cost. A context without what ``of`` needs raises :class:`genas.errors.MissingInputError`.
+    """
+    if of == "subnet":
+        return architecture_cost(context.supernet, architecture, "subnet")
+    data, space = context.data, context.space
+    skeleton = space.standalone_skeleton(data.num_classes, data.image_size, data.image_channels)
     return cost(space, skeleton, architecture)
 
 
@@ -53,8 +72,31 @@ class _CostMetric(Metric):
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture."""
-        costs = [architecture_cost(context.supernet, each, self.of) for each in architectures]
-        return np.array([self.number(each) for each in costs], dtype=np.float64)
+        space = context.space
+        if not space.is_product or not architectures:
+            return np.array([self._cost(context, each) for each in architectures], dtype=np.float64)
+        base, added = context.once((type(self), self.of), lambda: self._additive(context))
+        genes = np.asarray(architectures, dtype=np.int64)
+        return np.asarray(base + added[np.arange(space.num_genes), genes].sum(axis=1), dtype=np.float64)
+
+    def _cost(self, context: Context, architecture: Architecture) -> int:
+        return self.number(context_cost(context, architecture, self.of))
+
+    def _additive(self, context: Context) -> tuple[int, np.ndarray]:
+        """Costs add up over edges: where every choice is free, one change at a time tells all of them.
+
+        Returns:
+            The cost of one architecture, and for every gene and operation what it adds to that.
+        """
+        space = context.space
+        first = tuple(choices[0] for choices in space.choices)
+        base = self._cost(context, first)
+        added = np.zeros((space.num_genes, len(space.operations)), dtype=np.int64)
+        for gene, choices in enumerate(space.choices):
+            for operation in choices:
+                changed = (*first[:gene], operation, *first[gene + 1 :])
+                added[gene, operation] = self._cost(context, changed) - base
+        return base, added
 
 
 @final

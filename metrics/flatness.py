@@ -10,6 +10,7 @@ import numpy as np
 
 from genas.metrics.base import Measurement, Metric
 from genas.metrics.context import Context
+from genas.metrics.hessian import HessianLevel
 from genas.metrics.noise import Noise, NoiseLevel
 from genas.spaces import Architecture
 
@@ -23,7 +24,7 @@ class NoisyLosses(Measurement):
         level: The noise.
     """
 
-    level: NoiseLevel
+    level: NoiseLevel | HessianLevel
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def flatness(losses: np.ndarray, stds: Sequence[float], *, alpha: float = 1.0, e
 @final
 @dataclass(frozen=True)
 class Flatness(Metric):
-    r"""Flatness of the validation loss under Gaussian weight noise; see :func:`flatness` for the formula.
+    r"""Flatness of the validation loss under weight noise; see :func:`flatness` for the formula.
 
     Args:
         noise: Levels and kind of the noise; by default the best levels of GeNAS' Table 5 on NAS-Bench-201. The losses

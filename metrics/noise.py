@@ -1,27 +1,32 @@
-"""Gaussian noise on a supernet's weights: the same draws for every architecture."""
+"""Noise on a supernet's weights: the same Gaussian draws for every architecture, or each one's steepest direction."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 import torch
 from torch import Tensor
 
 from genas.choices import check_choices
+from genas.metrics.hessian import HessianLength, HessianLevel
+from genas.metrics.scope import NoiseScope, parameters_in_scope
 from genas.seeding import torch_generator
+from genas.spaces import Architecture
 from genas.supernet import CellNetwork
 
-NoiseKind = Literal["shared", "independent", "cumulative"]
-NoiseScope = Literal["all", "cells"]
+if TYPE_CHECKING:
+    from genas.metrics.context import Context
+
+NoiseKind = Literal["shared", "independent", "cumulative", "hessian"]
 
 
 @final
 @dataclass(frozen=True)
 class NoiseLevel:
-    r"""One level of weight noise.
+    r"""One level of Gaussian weight noise.
 
     Args:
         chain: The levels :math:`\sigma_1 < \dots < \sigma_i` that lead to this one; only ``cumulative`` noise has more
@@ -36,6 +41,18 @@ class NoiseLevel:
     scope: NoiseScope
     repeats: int
 
+    def perturbed(self, context: Context, architecture: Architecture) -> list[dict[str, Tensor]]:  # noqa: ARG002
+        """The perturbed parameters, the same for every architecture.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architecture: Not looked at.
+
+        Returns:
+            For each repeat parameters by name; those that do not change are left out.
+        """
+        return context.once(self, lambda: list(perturbed_parameters(context.supernet, self, context.seed)))
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -46,12 +63,20 @@ class Noise:
         kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that
             slopes along the levels are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4
             as printed); ``cumulative``: :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS'
-            code), whose true standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`.
+            code), whose true standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`;
+            ``hessian``: along each subnet's direction of largest curvature instead of a random one, see
+            :class:`genas.metrics.hessian.HessianLevel`, at many times the cost.
         scope: ``all`` parameters, BN and classifier included, or those inside the ``cells`` only.
         repeats: Number of draws per level.
+        hessian_images: Number of validation images in the loss whose Hessian ``hessian`` takes. Its memory grows with
+            them.
+        hessian_length: How long noise along the eigenvector is: ``unit``: :math:`\sigma`, as is usual for plots of the
+            loss along it; ``gaussian``: as long as Gaussian noise of the same standard deviation, which is far outside
+            of where the curvature describes the loss. The paper does not say.
 
     Raises:
-        ValueError: If the levels do not increase from above zero, or ``repeats`` is not positive.
+        ValueError: If the levels do not increase from above zero, a number is not positive, or an option is set that
+            does nothing for this kind.
 
     Reference:
         Jeong et al., GeNAS: Neural Architecture Search with Better Generalization, IJCAI 2023, Eq. 4 and Table 7.
@@ -61,6 +86,8 @@ class Noise:
     kind: NoiseKind = "shared"
     scope: NoiseScope = "all"
     repeats: int = 1
+    hessian_images: int = 64
+    hessian_length: HessianLength = "unit"
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -70,6 +97,13 @@ class Noise:
             raise ValueError(f"stds must be positive and strictly increasing, but got {list(self.stds)}.")
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, but got {self.repeats}.")
+        if self.hessian_images < 1:
+            raise ValueError(f"hessian_images must be at least 1, but got {self.hessian_images}.")
+        if self.kind == "hessian" and self.repeats > 1:
+            raise ValueError(f"The Hessian direction is not drawn: repeats must be 1, but got {self.repeats}.")
+        for option in ("hessian_images", "hessian_length"):
+            if self.kind != "hessian" and getattr(self, option) != getattr(Noise, option):
+                raise ValueError(f"{option} is an option of hessian noise, but kind is {self.kind!r}; leave it out.")
 
     @property
     def steps(self) -> tuple[float, ...]:
@@ -77,8 +111,10 @@ class Noise:
         return tuple(b - a for a, b in zip((0.0, *self.stds), self.stds, strict=False))
 
     @property
-    def levels(self) -> tuple[NoiseLevel, ...]:
+    def levels(self) -> tuple[NoiseLevel | HessianLevel, ...]:
         """The levels one by one. Without ``cumulative``, a level is the same in whichever set it stands."""
+        if self.kind == "hessian":
+            return tuple(HessianLevel(std, self.scope, self.hessian_images, self.hessian_length) for std in self.stds)
         chains = [
             self.stds[: level + 1] if self.kind == "cumulative" else (std,) for level, std in enumerate(self.stds)
         ]
@@ -112,14 +148,10 @@ def perturbed_parameters(network: CellNetwork, level: NoiseLevel, seed: int) -> 
     Yields:
         Perturbed parameters by name; parameters outside the scope are left out.
     """
-    inside = tuple(
-        f"blocks.{position}." for position, block in enumerate(network.skeleton.blocks) if block.kind == "cell"
-    )
     for repeat in range(level.repeats):
         yield {
             name: parameter + _offset(name, parameter, level, repeat, seed)
-            for name, parameter in network.named_parameters()
-            if level.scope == "all" or name.startswith(inside)
+            for name, parameter in parameters_in_scope(network, level.scope)
         }
 
 

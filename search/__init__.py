@@ -6,6 +6,7 @@ from genas.search.constraint import Constraint, Cost
 from genas.search.evolution import PRESETS, Evolution, EvolutionConfig
 from genas.search.executors import Rows, measure_in_parallel, process_pool
 from genas.search.loop import Batch, Score, SearchResult, search
+from genas.search.neighborhood_search import NeighborhoodRandomSearch
 from genas.search.random_search import RandomSearch
 from genas.search.searcher import Searcher
 
@@ -16,6 +17,7 @@ __all__ = [
     "Cost",
     "Evolution",
     "EvolutionConfig",
+    "NeighborhoodRandomSearch",
     "RandomSearch",
     "Rows",
     "Score",

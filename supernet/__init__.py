@@ -9,7 +9,7 @@ from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.oneshot import SupernetTrainer, TrainingSettings
 from genas.supernet.sampling import PathSampler, PathSampling
 from genas.supernet.schedules import LearningRate
-from genas.supernet.standalone import StandaloneSettings, StandaloneTrainer
+from genas.supernet.standalone import StandaloneSettings, StandaloneTrainer, train_standalone
 from genas.supernet.training import Optimization, Trainer
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "fit",
     "fold_bn",
     "folded",
+    "train_standalone",
 ]

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from genas.supernet.network import NetworkPath
+import torch
+
+from genas.data import ImageData
+from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.schedules import LearningRate
 from genas.supernet.training import Optimization, Trainer
 
@@ -31,3 +34,33 @@ class StandaloneTrainer(Trainer):
     def paths(self, step: int) -> Sequence[NetworkPath | None]:  # noqa: ARG002
         """The network's only path."""
         return (None,)
+
+
+def train_standalone(
+    network: CellNetwork,
+    data: ImageData,
+    settings: StandaloneSettings,
+    *,
+    seed: int,
+    precision: torch.dtype = torch.float32,
+) -> CellNetwork:
+    """Train a stand-alone network to the end, in place and in memory.
+
+    Args:
+        network: One operation per edge, on the device of the data.
+        data: The data set.
+        settings: How to train.
+        seed: Root seed of batches and augmentation: networks with equal seeds see equal images.
+        precision: Compute type of the forward pass.
+
+    Returns:
+        The same network, in evaluation mode.
+
+    Raises:
+        TrainingDiverged: If the loss or the weights are not finite at the end.
+    """
+    trainer = StandaloneTrainer(network, data, settings, seed=seed, precision=precision)
+    while trainer.step_number < trainer.total_steps:
+        trainer.step()
+    trainer.check_finite()
+    return network.eval()

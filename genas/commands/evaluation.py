@@ -1,19 +1,26 @@
-"""Scores for a search: measured in this process or in several, kept in the store, joined by a metric."""
+"""Scores for searches and rankings: measured in this process or in several, kept in the store, joined by a metric."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
-from genas.metrics import Combined, Context, Measurement, Metric, ScoringSettings, architecture_cost
-from genas.search import measure_in_parallel
+from genas import spaces
+from genas.data import DataOptions
+from genas.devices import available_cores, resolve_device, resolve_precision
+from genas.metrics import Context, Measurement, Metric, Needs, ScoringSettings, context_cost
+from genas.scores import ScoreStore
+from genas.search import measure_in_parallel, process_pool
 from genas.spaces import Architecture
 from genas.supernet.project import load_supernet
 
@@ -21,27 +28,51 @@ from genas.supernet.project import load_supernet
 @final
 @dataclass(frozen=True)
 class ContextRecipe:
-    """What a worker process needs to make the context of a supernet for itself.
+    """What a process needs to make a context, of a supernet or without one, for itself.
 
     Args:
-        run: Folder of the supernet's run.
+        run: Folder of the supernet's run; ``None``: there is no supernet.
         scoring: On what subnets are evaluated.
         seed: Root seed of the context.
         device: Where.
         precision: In which precision.
+        space: The search space, where there is no supernet.
+        data: The data set, where there is no supernet; ``None``: no images.
+        data_options: Its options.
     """
 
-    run: Path
+    run: Path | None
     scoring: ScoringSettings
     seed: int
     device: str
     precision: str
+    space: str = "nasbench201"
+    data: str | None = None
+    data_options: DataOptions = field(default_factory=DataOptions)
+
+    def context(self, store: ScoreStore | None = None) -> Context:
+        """Make the context.
+
+        Args:
+            store: Where it keeps its measurements; by default in memory.
+
+        Returns:
+            A new context.
+        """
+        if self.run is not None:
+            trained = load_supernet(self.run, device=self.device, precision=self.precision)
+            return Context(trained, self.scoring, seed=self.seed, store=store)
+        where = resolve_device(self.device)
+        images = None if self.data is None else self.data_options.load(self.data, seed=self.seed).to(where)
+        precision = resolve_precision(self.precision, where)
+        return Context.untrained(
+            spaces.space(self.space), images, self.scoring, precision=precision, seed=self.seed, store=store
+        )
 
 
 @functools.lru_cache(maxsize=1)
 def _worker_context(recipe: ContextRecipe) -> Context:
-    trained = load_supernet(recipe.run, device=recipe.device, precision=recipe.precision)
-    return Context(trained, recipe.scoring, seed=recipe.seed)
+    return recipe.context()
 
 
 def measure_rows(
@@ -61,6 +92,112 @@ def measure_rows(
     context.prepare(measurements, architectures)
     columns = [context.measure(measurement, architectures) for measurement in measurements]
     return dict(zip(architectures, np.concatenate(columns, axis=1), strict=True))
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int | None, device: torch.device, metrics: Iterable[Metric]) -> Iterator[Executor | None]:
+    """Start the processes that measure, if more than one is wanted and there is something to measure.
+
+    Args:
+        workers: Number of processes; ``None``: all cores on a CPU, 1 on a GPU.
+        device: Where they measure.
+        metrics: What will be scored.
+
+    Yields:
+        The executor; ``None``: measure in this process.
+
+    Raises:
+        ValueError: If ``workers`` is less than 1.
+    """
+    if workers is None:
+        workers = available_cores() if device.type == "cpu" else 1
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, but got {workers}.")
+    if workers == 1 or not any(metric.measurements for metric in metrics):
+        yield None
+        return
+    with process_pool(workers) as pool:
+        yield pool
+
+
+def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:
+    """What several metrics need, each measurement once.
+
+    Args:
+        metrics: The metrics.
+        context: The supernet and what belongs to it.
+        architectures: Valid architectures.
+
+    Returns:
+        The measurements of each architecture.
+    """
+    needs: defaultdict[Architecture, dict[Measurement, None]] = defaultdict(dict)
+    for metric in metrics:
+        for architecture, measurements in metric.needs(context, architectures).items():
+            needs[architecture].update(dict.fromkeys(measurements))
+    return {architecture: tuple(measurements) for architecture, measurements in needs.items()}
+
+
+def measure(
+    context: Context,
+    needs: Needs,
+    executor: Executor | None,
+    recipe: ContextRecipe,
+    *,
+    progress: bool = False,
+    description: str = "measure",
+) -> None:
+    """Bring into the store of a context what it lacks; what is there is not measured again.
+
+    Args:
+        context: The supernet and its store.
+        needs: What to measure of whom.
+        executor: Runs the measurements; ``None``: this process.
+        recipe: How the executor's workers make their context.
+        progress: Whether to show a progress bar, on the standard error stream, where there is something to do.
+        description: What the bar is called.
+    """
+    lacking = _lacking(context, needs)
+    with tqdm(total=len(lacking), desc=description, unit="arch", disable=not (progress and lacking)) as bar:
+        if executor is None:
+            for architecture, measurements in lacking.items():
+                context.prepare(measurements, [architecture])
+                bar.update()
+            return
+        groups: defaultdict[tuple[Measurement, ...], list[Architecture]] = defaultdict(list)
+        for architecture, measurements in lacking.items():
+            groups[measurements].append(architecture)
+        for measurements, members in groups.items():
+            # The most expensive first: a late one would keep the other workers waiting.
+            members.sort(key=lambda each: _macs(context, each), reverse=True)
+            work = functools.partial(measure_rows, recipe, measurements)
+            for rows in measure_in_parallel(executor, work, members, chunk_size=1):
+                _keep(context, measurements, rows)
+                bar.update(len(rows))
+
+
+def _lacking(context: Context, needs: Needs) -> dict[Architecture, tuple[Measurement, ...]]:
+    """The measurements that are not in the store, by representative."""
+    needed: defaultdict[Measurement, list[Architecture]] = defaultdict(list)
+    for architecture, measurements in needs.items():
+        for measurement in measurements:
+            needed[measurement].append(architecture)
+    lacking: defaultdict[Architecture, list[Measurement]] = defaultdict(list)
+    for measurement, wanted in needed.items():
+        for architecture in context.missing(measurement, wanted):
+            lacking[architecture].append(measurement)
+    return {architecture: tuple(measurements) for architecture, measurements in lacking.items()}
+
+
+def _macs(context: Context, architecture: Architecture) -> int:
+    return context_cost(context, architecture, "subnet" if context.has_supernet else "standalone").macs
+
+
+def _keep(context: Context, measurements: Sequence[Measurement], rows: Mapping[Architecture, np.ndarray]) -> None:
+    ends = np.cumsum([len(measurement.columns) for measurement in measurements])[:-1]
+    for architecture, row in rows.items():
+        for measurement, part in zip(measurements, np.split(row, ends), strict=True):
+            context.store.put(context.key(measurement), {architecture: part})
 
 
 @final
@@ -87,26 +224,6 @@ class Scores:
             Float64 array of shape ``(len(architectures),)``.
         """
         if self._executor is not None:
-            self._measure_ahead(self._executor, architectures)
+            needs = self._metric.needs(self._context, architectures)
+            measure(self._context, needs, self._executor, self._recipe)
         return self._metric.score(self._context, architectures)
-
-    def _measure_ahead(self, executor: Executor, architectures: Sequence[Architecture]) -> None:
-        metric = self._metric
-        if isinstance(metric, Combined) and metric.join == "standardized":
-            architectures = [*metric.reference_architectures(self._context), *architectures]
-        lacking: defaultdict[Architecture, list[Measurement]] = defaultdict(list)
-        for measurement in metric.measurements:
-            for architecture in self._context.missing(measurement, architectures):
-                lacking[architecture].append(measurement)
-        groups: defaultdict[tuple[Measurement, ...], list[Architecture]] = defaultdict(list)
-        for architecture, lacks in lacking.items():
-            groups[tuple(lacks)].append(architecture)
-        for measurements, members in groups.items():
-            # The most expensive first: a late one would keep the other workers waiting.
-            members.sort(key=lambda each: architecture_cost(self._context.supernet, each, "subnet").macs, reverse=True)
-            measure = functools.partial(measure_rows, self._recipe, measurements)
-            ends = np.cumsum([len(measurement.columns) for measurement in measurements])[:-1]
-            for rows in measure_in_parallel(executor, measure, members, chunk_size=1):
-                for architecture, row in rows.items():
-                    for measurement, part in zip(measurements, np.split(row, ends), strict=True):
-                        self._context.store.put(self._context.key(measurement), {architecture: part})

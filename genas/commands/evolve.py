@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -17,7 +18,6 @@ from genas.devices import available_cores, device_facts, keep_freed_memory, reso
 from genas.files import write_json
 from genas.metrics import (
     Angle,
-    Combined,
     Context,
     CostOf,
     Flatness,
@@ -28,6 +28,7 @@ from genas.metrics import (
     ScoringSettings,
     architecture_cost,
     parse_metric,
+    parse_terms,
 )
 from genas.report import draw_architecture
 from genas.runs import Run
@@ -77,8 +78,9 @@ def evolve(
     Args:
         run: Folder of the supernet, written by genas train-supernet.
         out: Folder of the search; by default RUN/searches/METRIC-SEED.
-        metric: Metric names joined by +, each with an optional weight, such as angle+16*flatness. Known: accuracy,
-            top5, loss, angle, flatness, macs, params, and those of other packages.
+        metric: Metrics joined by +, each with an optional weight, such as angle+16*flatness, and with settings where
+            they differ from the options below, such as flatness(alpha=0.5) or neighborhood(angle, distance=2). Known:
+            accuracy, top5, loss, angle, flatness, macs, params, neighborhood, and those of other packages.
         join: How several metrics are joined: sum (GeNAS), or standardized by the scores of random architectures.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.
@@ -102,7 +104,7 @@ def evolve(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
-    folder = out or run / "searches" / f"{metric}-{seed}".replace("*", "x")
+    folder = out or run / "searches" / f"{_folder_name(metric)}-{seed}"
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     run, device, precision = run.resolve(), where.type, device_facts(where, compute)["precision"]
@@ -134,7 +136,8 @@ def evolve(
             keep=top,
             on_batch=lambda batch: opened.log(_summary(batch)),
         )
-        result = {"metric": metric, **_result(context, scored_by, found, cost_of)}
+        parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
+        result = {"metric": metric, **_result(context, parts, found, cost_of)}
         write_json(opened.result, result)
         opened.figures.mkdir(exist_ok=True)
         for suffix in ("svg", "png"):
@@ -149,13 +152,18 @@ _NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "progress", "where", "com
 """What :func:`evolve` knows that no result depends on."""
 
 
-def _parts(metric: Metric) -> list[Metric]:
-    return [term.metric for term in metric.terms] if isinstance(metric, Combined) else [metric]
+def _folder_name(metric: str) -> str:
+    """Return an expression without what a shell would read otherwise: ``neighborhood_angle_distance=2``."""
+    return re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")
+
+
+def _names_within(metric: Metric) -> set[str]:
+    return {metric.name}.union(*(_names_within(part) for part in metric.parts))
 
 
 def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
     """An option of a metric that is not used would do nothing."""
-    used = {part.name for part in _parts(metric)}
+    used = _names_within(metric)
     for name, options in {"angle": "repeat_dilated_weight", "flatness": "noise, alpha and epsilon"}.items():
         if name not in used and own[name] != type(own[name])():
             raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
@@ -209,10 +217,9 @@ def _summary(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _result(context: Context, metric: Metric, found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
-    parts = _parts(metric)
+def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
     architectures = [architecture for architecture, _ in found.top]
-    values = {part.name: part.values(context, architectures).tolist() for part in parts}
+    values = {name: part.values(context, architectures).tolist() for name, part in parts.items()}
     entries = []
     for rank, (architecture, score) in enumerate(found.top):
         cost = architecture_cost(context.supernet, architecture, cost_of)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from genas.data.npz import read_npz
 from genas.data.source import Pool, Request, Source
+from genas.npz import read_npz
 
 KNOWN = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test", "classes")
 """The arrays that such a file may hold; the first two are needed."""

@@ -29,13 +29,16 @@ class SceneConfig:
 
     A scene is a flat grey background, on which fragments of other digits are painted, then the whole digit that is the
     label, then noise. Each digit is painted in one brightness, as opaque as its ink is dark, so it may be lighter or
-    darker than what is behind it.
+    darker than what is behind it. The defaults were chosen for telling architectures apart: among the settings tried,
+    stand-alone networks of two seeds agree best on the order of architectures.
 
     Args:
         size: Height and width of a scene in pixels.
         train: Number of training scenes.
         valid: Number of validation scenes.
         test: Number of test scenes.
+        shares: Shares of the digits that training, validation and test scenes are made of. Scenes are drawn, so a split
+            may have many of few digits.
         background: Brightness of the background.
         scale: Pixels of the scene per pixel of the 8x8 originals, of the digit and of the fragments.
         rotation: Largest turn of the digit in degrees, either way; fragments turn freely.
@@ -52,16 +55,17 @@ class SceneConfig:
     """
 
     size: int = 16
-    train: int = 6_000
-    valid: int = 2_000
-    test: int = 2_000
+    train: int = 3_000
+    valid: int = 4_000
+    test: int = 4_000
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     background: Range = (0.4, 0.6)
     scale: Range = (1.2, 1.7)
-    rotation: float = 30.0
-    shift: float = 3.0
+    rotation: float = 15.0
+    shift: float = 1.5
     contrast: Range = (0.3, 0.55)
-    inverted: float = 0.5
-    fragments: int = 5
+    inverted: float = 0.0
+    fragments: int = 2
     fragment_side: Range = (4.0, 6.0)
     fragment_contrast: Range = (0.15, 0.4)
     noise: float = 0.05
@@ -77,6 +81,8 @@ class SceneConfig:
             least, greatest = getattr(self, name)
             if not 0 <= least <= greatest:
                 raise ValueError(f"{name} must be a range (least, greatest) from 0 on, but got {(least, greatest)}")
+        if min(self.shares) <= 0:
+            raise ValueError(f"shares must all be positive, but got {self.shares}")
         if self.scale[0] == 0 or not 0 <= self.inverted <= 1:
             raise ValueError(
                 f"scale must be positive and inverted a probability, but got {self.scale} and {self.inverted}"
@@ -99,7 +105,7 @@ def load_cluttered_digits(request: Request) -> Source:
 def cluttered_digits(config: SceneConfig = SceneConfig(), scene_seed: int = 0) -> Source:
     """Compose scenes; equal arguments give equal bytes.
 
-    The 1,797 digits are first divided among the splits, class by class, in proportion to the numbers of scenes. So no
+    The 1,797 digits are first divided among the splits, class by class, in proportion to ``config.shares``. So no
     digit, nor a fragment of it, appears in more than one split. Classes are balanced within one scene.
 
     Args:
@@ -110,7 +116,7 @@ def cluttered_digits(config: SceneConfig = SceneConfig(), scene_seed: int = 0) -
         Pools of training, validation and test scenes.
 
     Raises:
-        ValueError: If a split is so small beside the others that it gets no original of some class.
+        ValueError: If a split is so small beside the others that it gets no digit of some class.
     """
     digits, labels = read_digits()
     ink = digits[..., 0] / 255
@@ -118,7 +124,8 @@ def cluttered_digits(config: SceneConfig = SceneConfig(), scene_seed: int = 0) -
     for role, members in base_digits(config, scene_seed).items():
         if len(np.unique(labels[members])) < len(DIGITS):
             raise ValueError(
-                f"{role}={getattr(config, role)} is too small a share of the scenes; make the splits more equal"
+                f"The share of {role} gives it no digit of some class, but every split needs all; "
+                f"make the shares {config.shares} more equal."
             )
         rng = generator(scene_seed, "cluttered-digits", role)
         images, classes = _scenes(ink[members], labels[members], getattr(config, role), config, rng)
@@ -130,7 +137,7 @@ def base_digits(config: SceneConfig, scene_seed: int = 0) -> dict[str, Positions
     """Which of scikit-learn's digits the scenes of each split are made of.
 
     Args:
-        config: The numbers of scenes.
+        config: The shares.
         scene_seed: Seed of the division.
 
     Returns:
@@ -138,7 +145,7 @@ def base_digits(config: SceneConfig, scene_seed: int = 0) -> dict[str, Positions
     """
     _, labels = read_digits()
     order = stratified_order(labels, generator(scene_seed, "cluttered-digits", "division"))
-    ends = np.cumsum([config.train, config.valid, config.test])
+    ends = np.cumsum(config.shares)
     parts = np.split(order, np.rint(ends[:-1] / ends[-1] * len(order)).astype(int))
     return dict(zip(("train", "valid", "test"), parts, strict=True))
 

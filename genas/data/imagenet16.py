@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from genas.data.source import Images, Labels, Pool, Request, Source
-from genas.data.unpickling import load_plain_pickle
+from genas.unpickling import load_plain_pickle
 
 NUM_CLASSES = 120
 """The classes that NAS-Bench-201 keeps."""

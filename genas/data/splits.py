@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genas.data.npz import read_npz
 from genas.data.source import Labels, Positions
+from genas.npz import read_npz
 
 NASBENCH201_IMAGES = 50_000
 """Number of CIFAR-10 training images that the NAS-Bench-201 split divides."""

@@ -119,6 +119,21 @@ def test_search_finds_the_best_of_what_it_scored(supernet: Path, tmp_path: Path)
     assert {path.suffix for path in (tmp_path / "out" / "figures").iterdir()} == {".svg", ".png"}
 
 
+def test_a_search_by_an_expression(supernet: Path) -> None:
+    """Settings in the text, two copies of one metric, neighbourhoods; workers measure the neighbours too."""
+    metric = "flatness(alpha=0.5) + flatness + 2*neighborhood(accuracy, samples=3)"
+    words = ["evolve", supernet, "--metric", metric, "--seed", "6", *EVOLVE, "--population", "4", "--generations", "2"]
+    assert run(*words, "--mutations", "1", "--crossovers", "1", "--workers", "2", "--stds", "[0.002,0.01]") == 0
+    name = "flatness_alpha=0.5_+flatness+2xneighborhood_accuracy_samples=3"
+    found = result(supernet / "searches" / f"{name}-6")
+    assert found["metric"] == metric
+    values = found["best"]["metrics"]
+    assert list(values) == ["flatness(alpha=0.5)", "flatness", "neighborhood(accuracy, samples=3)"]
+    halved, whole, around = values.values()
+    assert halved > whole
+    assert found["best"]["score"] == pytest.approx((halved + whole) / 2e-3 + 2 * around)
+
+
 def test_same_search_again_runs_no_network(supernet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("evolve", supernet, "--out", tmp_path / "first", "--seed", "2", *EVOLVE) == 0
 
@@ -164,6 +179,8 @@ def test_limits_hold_and_an_infeasible_one_is_an_error(
     ("words", "message"),
     [
         (["--metric", "flatnes"], "Did you mean 'flatness'"),
+        (["--metric", "flatness(alpa=1)"], "Did you mean 'alpha'"),
+        (["--metric", "neighborhood(angle)", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
         (["--join", "rank"], "join must be"),
         (["--noise.stds", "[0.1, 0.05]"], "strictly increasing"),
         (["--workers", "0"], "workers must be at least 1"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,38 @@ def test_what_a_metric_need_not_say() -> None:
 
     assert (Plain().unit, Plain().scale, Plain().measurements, Plain().cost_hint) == ("", 1.0, (), "forward")
     assert Plain.higher_is_better
+
+
+def test_a_metric_needs_its_measurements_of_what_it_is_asked_for(table_metric, context) -> None:
+    metric = table_metric({})
+    architectures = [(0,) * 6, (1,) * 6, (0,) * 6]
+    assert metric.needs(context, architectures) == {(0,) * 6: metric.measurements, (1,) * 6: metric.measurements}
+    assert metric.parts == ()
+
+
+def test_what_is_needed_is_measured_architecture_by_architecture(context) -> None:
+    """So that all measurements of one share the subnet."""
+    runs: list[tuple[str, tuple[int, ...]]] = []
+
+    @dataclass(frozen=True)
+    class Noted(Measurement):
+        name: str
+        columns = ("number",)
+
+        def run(self, context, architecture):  # type: ignore[no-untyped-def]
+            runs.append((self.name, architecture))
+            return (1.0,)
+
+    class Two(Metric):
+        name = "two"
+        measurements = (Noted("a"), Noted("b"))
+
+        def values(self, context, architectures):  # type: ignore[no-untyped-def]
+            return sum(context.measure(each, architectures)[:, 0] for each in self.measurements)
+
+    first, second = (context.space.supernet_representative(each) for each in ((3,) * 6, (2,) * 6))
+    assert Two().score(context, [first, second]).tolist() == [2.0, 2.0]
+    assert runs == [("a", first), ("b", first), ("a", second), ("b", second)]
 
 
 def test_a_metric_without_values_and_a_measurement_without_run_are_abstract() -> None:

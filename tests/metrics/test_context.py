@@ -256,7 +256,7 @@ def test_bfloat16_ranks_losses_as_float32_does(shared_trained, make_context) -> 
 
 def test_calibration_for_bfloat16_keeps_its_statistics_in_float32(shared_trained, make_context) -> None:
     context = make_context(shared_trained(precision=torch.bfloat16))
-    statistics = [buffer for name, buffer in context._calibrated(GENES).named_buffers() if "running" in name]
+    statistics = [buffer for name, buffer in context.calibrated(GENES).named_buffers() if "running" in name]
     assert {tensor.dtype for tensor in statistics} == {torch.float32}
     assert context._calibration_images.dtype == torch.float32
     assert context._validation[0].dtype == torch.bfloat16

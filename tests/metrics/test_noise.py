@@ -243,7 +243,7 @@ def test_noise_off_the_path_leaves_the_loss_as_it_is_to_the_last_bit(genes, cont
     (everything,) = perturbed_parameters(network, Noise((0.5,)).levels[0], 0)
     off = {name: tensor for name, tensor in everything.items() if not is_on_path(name)}
     assert 0 < len(off) < len(everything)
-    monkeypatch.setattr("genas.metrics.context.perturbed_parameters", lambda *_: iter([off]))
+    monkeypatch.setattr("genas.metrics.noise.perturbed_parameters", lambda *_: iter([off]))
     assert context.evaluate(genes, Noise().levels[0]) == context.evaluate(genes)
 
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -143,7 +143,7 @@ def test_an_unknown_metric_suggests_the_nearest_and_lists_all(offer) -> None:
         parse_metric("angle+flatnes")
     message = str(caught.value)
     assert "There is no metric named 'flatnes'. Did you mean 'flatness'?" in message
-    assert "Known: accuracy, angle, flatness, loss, macs, params, top5." in message
+    assert f"Known: {', '.join(sorted(METRICS))}." in message
 
 
 # --------------------------------------------------------------------------------------------- other packages' metrics
@@ -161,7 +161,7 @@ def test_an_entry_point_is_a_metric_like_any_other(offer, context) -> None:
 
 def test_an_unknown_metric_lists_those_of_other_packages_without_loading_them(offer) -> None:
     offer(("broken", "no_such_module:Metric"))
-    with pytest.raises(KeyError, match=r"Known: accuracy, angle, broken, flatness"):
+    with pytest.raises(KeyError, match=r"Known: accuracy, angle, broken, "):
         parse_metric("brokenn")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         parse_metric("broken")
@@ -189,5 +189,5 @@ def test_two_packages_with_one_name_are_refused(offer) -> None:
 def test_the_registry_is_left_as_it_was() -> None:
     """The tests above must not leak: entries are cached when they are loaded."""
     known: dict[str, Any] = dict(METRICS._items)  # type: ignore[attr-defined]
-    assert "depth" not in known
-    assert len(known) == 7
+    assert {"accuracy", "angle", "flatness", "loss", "macs", "params", "top5"} <= known.keys()
+    assert known.keys().isdisjoint({"depth", "thing", "broken"})

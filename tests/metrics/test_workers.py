@@ -165,6 +165,19 @@ def test_workers_also_measure_what_standardized_scores_refer_to(recipe, driver, 
     assert np.isfinite(scores([(3, 1, 2, 4, 3, 2)])).all()
 
 
+def test_workers_also_measure_neighbours_but_only_what_is_read_of_them(recipe, driver, make_context) -> None:
+    metric, executor = parse_metric("loss+neighborhood(flatness,samples=3)", settings=METRICS), Immediate()
+    centre = (3, 1, 2, 4, 3, 2)
+    scores = Scores(driver, metric, executor, recipe)([centre])
+    representative = driver.space.supernet_representative
+    members = [representative(each) for each in metric.terms[1].metric.members(driver, centre)]
+    asked = {members[0]: set(measurements) for measurements, members in executor.tasks}
+    levels = METRICS["flatness"].measurements
+    assert asked == {each: {Outputs(), *levels} if each == members[0] else set(levels) for each in members}
+    expected = Scores(make_context(settings=SETTINGS), metric, None, recipe)([centre])
+    np.testing.assert_array_equal(scores, expected)
+
+
 def test_a_measurement_with_too_few_numbers_is_refused(driver) -> None:
     class Short(Measurement):
         columns = ("first", "second")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genas.search import Constraint, Evolution, EvolutionConfig, RandomSearch, Searcher
+from genas.search import Constraint, Evolution, EvolutionConfig, NeighborhoodRandomSearch, RandomSearch, Searcher
 from genas.spaces import SearchSpace
 from genas.testing import SearcherContract
 
@@ -16,3 +16,8 @@ class TestEvolution(SearcherContract):
     def make(self, space: SearchSpace, seed: int, constraint: Constraint | None) -> Searcher:
         config = EvolutionConfig(population=20, generations=10, parents=5, mutations=8, crossovers=8)
         return Evolution(space, seed=seed, config=config, constraint=constraint)
+
+
+class TestNeighborhoodRandomSearch(SearcherContract):
+    def make(self, space: SearchSpace, seed: int, constraint: Constraint | None) -> Searcher:
+        return NeighborhoodRandomSearch(space, seed=seed, steps=40, samples=8, constraint=constraint)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genas.data.unpickling import load_plain_pickle
+from genas.unpickling import load_plain_pickle
 
 
 def written(path: Path, content: Any, protocol: int = 4) -> Path:

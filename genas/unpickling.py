@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, final
 
@@ -19,7 +21,7 @@ def load_plain_pickle(path: Path) -> Any:
     as Latin-1.
 
     Args:
-        path: The file.
+        path: The file. One named ``*.pbz2`` is decompressed first.
 
     Returns:
         What it holds.
@@ -30,12 +32,13 @@ def load_plain_pickle(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; copy it there")
-    with path.open("rb") as file:
+    with bz2.open(path) if path.suffix == ".pbz2" else path.open("rb") as file:
         try:
             return _PlainUnpickler(file, encoding="latin1").load()
         except (
             pickle.UnpicklingError,
             EOFError,
+            OSError,
             ValueError,
             TypeError,
             KeyError,
@@ -102,6 +105,7 @@ _ARRAY_CLASS = object()
 """Stands for ``numpy.ndarray``, which pickles only name; so they can not call it."""
 
 _MAKERS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "dtype"): _numeric_dtype,
     ("numpy", "ndarray"): _ARRAY_CLASS,
     ("numpy.core.multiarray", "_reconstruct"): _blank_array,

@@ -1,0 +1,187 @@
+"""``genas na-tables``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genas.commands import na_experiments as experiments
+from genas.commands.na_experiments import Landscape, Rows
+from genas.commands.na_published import DATASETS, PUBLISHED, SEARCH_COLUMN, Cell
+from genas.commands.reporting import say
+from genas.commands.reporting import table as text_table
+from genas.files import write_json
+from genas.spaces.neighborhoods import AGGREGATES
+from genas.tables import SHIPPED, Column, Table, load_table
+
+TITLES = {
+    "A": "Tables 1a and A: the best {best} by the search-time error, halved by its variance around them. Means.",
+    "B": "Tables 1b and B: Kendall's tau-b with the test error, {architectures} random architectures, {repeats} times.",
+    "C": "Table C: the best {best} under each criterion. Means.",
+    "D": "Tables 2 and D: {steps} steps of NA-RS, random search with as many evaluations, {searches} times. Errors.",
+    "E": "Table E: the number of neighbours in NA-RS, {searches} times. Errors.",
+}
+
+
+def na_tables(
+    table: str = SHIPPED,
+    search: str | None = None,
+    truth: list[str] | None = None,
+    distance: int = 1,
+    penalty: float = 1.0,
+    best: int = 100,
+    architectures: int = 100,
+    repeats: int = 10,
+    steps: int = 100,
+    neighbors: tuple[int, ...] = (10, 25),
+    searches: int = 100,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Repeat the tables of Neighborhood-Aware NAS on a table of ground truth.
+
+    Needs no network and no supernet: seconds on one core. All numbers but tau are in percent, errors lower-is-better.
+    Where the data sets are the paper's, its numbers stand beside ours, with a line on what differs.
+
+    Args:
+        table: A file of genas import-table or genas build-table, or shipped.
+        search: The column that a search sees, such as cifar10-valid/valid/12; by default the paper's reading (the
+            validation accuracy of CIFAR-10 after epoch 90 of 200) if the table has it, else that after 12 epochs, else
+            the only validation column.
+        truth: The columns that it is judged by, such as cifar10,cifar100; by default the test accuracies, meant over
+            the seeds, at the end of the longest schedule.
+        distance: Radius of a neighbourhood.
+        penalty: The lambda of f + lambda sigma.
+        best: How many architectures are the best in tables A and C.
+        architectures: Sample size in table B.
+        repeats: Number of samples in table B.
+        steps: Steps of a neighbourhood search in tables D and E.
+        neighbors: Sizes of the sampled neighbourhood in table E, the architecture itself included; D has the first.
+        searches: Number of searches in tables D and E.
+        seed: Root seed.
+        out: JSON file of all numbers; by default none is written.
+    """
+    if min(repeats, steps, searches, *neighbors) < 1 or not neighbors:
+        raise ValueError(
+            "repeats, steps, searches and every number of neighbors must be at least 1, "
+            f"but got {repeats}, {steps}, {searches} and {list(neighbors)}."
+        )
+    ground = load_table(table)
+    seen = _search_column(ground) if search is None else ground.find(search)
+    truths = _named(_truth_columns(ground) if truth is None else [ground.find(text) for text in truth])
+    settings = {name: value for name, value in locals().items() if name not in ("out", "ground", "seen", "truths")}
+    landscape = Landscape.of(ground, seen, truths, distance, penalty)
+    results = {
+        "A": experiments.flat_and_sharp(landscape, best),
+        "B": experiments.rankings(landscape, seed, architectures, repeats),
+        "C": experiments.best_by_criterion(landscape, best),
+        **_searches(landscape, seed, steps, neighbors, searches),
+    }
+    published = PUBLISHED if set(truths) <= set(DATASETS) and ground.space.name == "nasbench201" else {}
+    columns = {"search": str(seen), **{name: str(column) for name, column in truths.items()}}
+    say(f"{ground.name}: a search sees {seen}; it is judged by {', '.join(map(str, truths.values()))}.")
+    for letter, rows in results.items():
+        say(f"\n{TITLES[letter].format(**settings)}\n")
+        say(_printed(rows, published.get(letter, {})))
+    differs = _difference(seen, settings) if published else None
+    if differs is not None:
+        say(f"\n{differs}")
+    if out is not None:
+        numbers = {letter: _plain(rows) for letter, rows in results.items()}
+        facts = {"table": ground.name, "checksum": ground.checksum, "columns": columns, "settings": settings}
+        write_json(out, {**facts, "results": numbers, "published": published, "differs": differs})
+        say(f"\nresult: {out}")
+
+
+def _search_column(table: Table) -> Column:
+    """The validation column that is nearest to the paper's."""
+    valid = [column for column in table.columns if column.kind == "valid" and column.seed is None]
+    for wanted in (Column.parse(SEARCH_COLUMN), Column("cifar10-valid", "valid", 12)):
+        if wanted in valid:
+            return wanted
+    if len(valid) != 1:
+        known = ", ".join(map(str, table.columns))
+        raise ValueError(f"Choose what a search sees with --search: {table.name} has {known}.")
+    return valid[0]
+
+
+def _truth_columns(table: Table) -> list[Column]:
+    tests = [column for column in table.columns if (column.kind, column.seed, column.at) == ("test", None, None)]
+    found = [column for column in tests if column.epochs == max(each.epochs for each in tests)]
+    if not found:
+        known = ", ".join(map(str, table.columns))
+        raise ValueError(f"Choose what a search is judged by with --truth: {table.name} has {known}.")
+    return found
+
+
+def _named(columns: list[Column]) -> dict[str, Column]:
+    """Columns by their data sets where these tell them apart, else by their whole text."""
+    datasets = [column.dataset for column in columns]
+    short = len(set(datasets)) == len(columns)
+    return {column.dataset if short else str(column): column for column in columns}
+
+
+def _searches(
+    landscape: Landscape, seed: int, steps: int, neighbors: tuple[int, ...], searches: int
+) -> dict[str, Rows]:
+    by_aggregate = {
+        f"{how} of {neighbors[0]}": experiments.neighborhood_searches(
+            landscape, seed, steps, neighbors[0], how, searches
+        )
+        for how in AGGREGATES
+    }
+    plain = experiments.random_searches(landscape, seed, steps * neighbors[0], searches)
+    by_number: Rows = {}
+    for how in AGGREGATES[:2]:
+        for samples in neighbors:
+            name = f"{how} of {samples}"
+            by_number[name] = by_aggregate.get(name) or experiments.neighborhood_searches(
+                landscape, seed, steps, samples, how, searches
+            )
+    return {"D": {"random search": plain, **by_aggregate}, "E": by_number}
+
+
+def _printed(rows: Rows, published: Mapping[str, Mapping[str, Cell]]) -> str:
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = []
+    for name, row in rows.items():
+        lines.append([name, *(_cell(*_mean_and_spread(row[column])) for column in columns)])
+        if name in published:
+            paper = published[name]
+            lines.append(["paper", *(_cell(*paper[column]) if column in paper else "" for column in columns)])
+    return text_table(["", *columns], lines)
+
+
+def _cell(mean: float, spread: float | None) -> str:
+    return f"{mean:.2f}" if spread is None else f"{mean:.2f}±{spread:.2f}"
+
+
+def _mean_and_spread(sample: np.ndarray) -> Cell:
+    return float(sample.mean()), float(sample.std(ddof=1)) if len(sample) > 1 else None
+
+
+def _plain(rows: Rows) -> dict[str, Any]:
+    return {
+        name: {
+            column: {"mean": float(sample.mean()), "std": _mean_and_spread(sample)[1], "values": sample.tolist()}
+            for column, sample in row.items()
+        }
+        for name, row in rows.items()
+    }
+
+
+def _difference(seen: Column, settings: Mapping[str, Any]) -> str:
+    """What our numbers have that the published do not."""
+    same = {"distance": 1, "penalty": 1.0, "best": 100, "architectures": 100, "steps": 100}
+    other = [f"{name} {settings[name]} instead of {value}" for name, value in same.items() if settings[name] != value]
+    reading = (
+        [] if str(seen) == SEARCH_COLUMN else [f"the search-time error is that of {seen} instead of {SEARCH_COLUMN}"]
+    )
+    unknown = [
+        "the paper does not say how many searches it made, nor how it averaged over seeds, and its variance in table C "
+        "may be a standard deviation (its appendix A.1 uses one word for both)"
+    ]
+    return f"What differs from the paper: {'; '.join([*reading, *other, *unknown])}."

@@ -1,0 +1,283 @@
+"""``genas rank``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from genas.commands.evaluation import ContextRecipe, worker_pool
+from genas.commands.ranking_sample import Scorer, default_columns, sample
+from genas.commands.reporting import say
+from genas.commands.reporting import table as text_table
+from genas.data import DataOptions
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.files import write_json, write_text
+from genas.metrics import (
+    Combined,
+    Join,
+    Metric,
+    RankingSettings,
+    ScoringSettings,
+    noise_ceiling,
+    parse_metric,
+    resample,
+)
+from genas.report import Agreement, Ranking, draw_ranking, scores_csv
+from genas.runs import Run
+from genas.seeding import generator
+from genas.spaces import Architecture
+from genas.supernet.project import read_config
+from genas.tables import Column, Table, load_table
+
+NO_RUN = "none"
+_DEFAULT_METRICS = ("angle", "loss", "accuracy", "flatness", "angle+flatness")
+_BASELINES = ("params", "macs", "count", "live_edges", "random")
+
+
+def rank(
+    runs: str,
+    metrics: str | Sequence[str] | None = None,
+    table: str = "shipped",
+    truth: tuple[str, ...] = (),
+    samples: int | Literal["all"] = 300,
+    unique: bool = False,
+    out: Path | None = None,
+    join: Join = "sum",
+    baselines: bool = True,
+    figures: bool = True,
+    scoring: ScoringSettings = ScoringSettings(),  # noqa: B008 (frozen)
+    statistics: RankingSettings = RankingSettings(),  # noqa: B008 (frozen)
+    data: str | None = None,
+    data_options: DataOptions = DataOptions(),  # noqa: B008 (frozen)
+    seed: int = 0,
+    sample_seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Measure how well metrics rank architectures, against the accuracies of a table.
+
+    For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
+    best, regret, precision, with bootstrap intervals; over several supernets mean and standard deviation. Beside them
+    baselines that look at the architecture only, and the tau that the noise of the truth allows. Writes result.json,
+    scores.csv and figures. The same command continues a ranking that was interrupted: every measurement is kept in the
+    supernets' folders.
+
+    Args:
+        runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
+            no supernet.
+        metrics: Metrics, separated by commas, such as angle,loss,flatness(alpha=0.5),angle+16*flatness. A metric of
+            which less is better, such as loss, is shown with a minus. By default angle, loss, accuracy, flatness and
+            angle+flatness, or without a supernet only the baselines.
+        table: File of a table, or shipped for the one of genas.
+        truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
+            accuracy of every data set, of the longest training, mean over the seeds.
+        samples: Number of architectures, drawn at random from those that have all the truths, or all.
+        unique: Whether to rank one architecture of each class of isomorphic ones only.
+        out: Folder of the ranking; by default a folder in RUN/rankings of the first supernet.
+        join: How several metrics in one are joined: sum (GeNAS), standardized, or rank.
+        baselines: Whether to rank by costs, counts and chance too. There more is better.
+        figures: Whether to draw the scores of every metric against the truth.
+        scoring: On what subnets are evaluated.
+        statistics: Details of the statistics.
+        data: Data set for metrics that need images but no supernet, where runs is none.
+        data_options: Its options.
+        seed: Root seed of the weight noise and of the draws of images, as in genas evolve.
+        sample_seed: Seed of the sample of architectures and of the bootstrap.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32 or bf16.
+        workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result
+            does not depend on it.
+        progress: Whether to show progress bars.
+    """
+    folders = _folders(runs)
+    if folders and (data is not None or data_options != DataOptions()):
+        raise ValueError("data and its options are for runs none; a supernet brings its own images. Leave them out.")
+    known = load_table(table)
+    columns = [known.find(text) for text in truth] or default_columns(known)
+    asked = _asked(metrics, join, bool(folders))
+    if not asked and not baselines:
+        raise ValueError("There must be a metric or a baseline to rank by, but there is none; give --metrics.")
+    where = resolve_device(device)
+    facts = device_facts(where, resolve_precision(precision, where))
+    settings = {
+        "runs": folders,
+        "metrics": list(asked),
+        "table": {"name": known.name, "checksum": known.checksum},
+        "truth": list(map(str, columns)),
+        "samples": samples,
+        "unique": unique,
+        "join": join,
+        "baselines": baselines,
+        "scoring": scoring,
+        "statistics": statistics,
+        "data": data,
+        "data_options": data_options,
+        "seed": seed,
+        "sample_seed": sample_seed,
+        "device": where.type,
+        "precision": facts["precision"],
+    }
+    architectures = sample(known, columns, samples, sample_seed, unique=unique)
+    keep_freed_memory()
+    torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
+    supernets: Sequence[Path | None] = folders or [None]
+    recipes = [
+        ContextRecipe(run, scoring, seed, str(where), facts["precision"], known.space.name, data, data_options)
+        for run in supernets
+    ]
+    _note_other_data(folders, columns)
+    with (
+        Run.create(_place(out, folders, known, settings), {"command": "rank", **settings}, facts) as opened,
+        worker_pool(workers, where, asked.values()) as executor,
+    ):
+        scorer = Scorer(known.space, architectures, executor, progress)
+        scored = scorer.scores(recipes, asked, opened.scores, baselines=baselines)
+        resamples = resample(len(architectures), statistics.resamples, generator(sample_seed, "ranking bootstrap"))
+        rankings = [
+            Ranking.of(
+                column,
+                known.values(column, architectures),
+                noise_ceiling(known, column, architectures),
+                scored,
+                resamples,
+                statistics,
+            )
+            for column in columns
+        ]
+        _conclude(opened, known, architectures, rankings, [str(each) for each in folders] or [NO_RUN], statistics)
+        if figures:
+            _draw(opened, rankings, statistics.trained)
+        say(f"\nresults: {opened.path}")
+
+
+def _folders(runs: str) -> list[Path]:
+    names = [name.strip() for name in runs.split(",")]
+    if "" in names or (NO_RUN in names and len(names) > 1):
+        raise ValueError(f"runs must be folders separated by commas, or {NO_RUN}, but got {runs!r}.")
+    folders = [] if names == [NO_RUN] else [Path(name).resolve() for name in names]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"Each run must be given once, but got {runs!r}.")
+    return folders
+
+
+def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) -> dict[str, Metric]:
+    """The metrics by their labels."""
+    texts = (_DEFAULT_METRICS if has_supernet else ()) if metrics is None else metrics
+    texts = split_expressions(texts) if isinstance(texts, str) else list(texts)
+    parsed = [parse_metric(text) for text in texts]
+    if join != "sum":
+        if not any(isinstance(metric, Combined) for metric in parsed):
+            raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
+        parsed = [
+            parse_metric(text, join=join) if isinstance(metric, Combined) else metric
+            for text, metric in zip(texts, parsed, strict=True)
+        ]
+    asked: dict[str, Metric] = {}
+    for text, metric in zip(texts, parsed, strict=True):
+        label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
+        if label in asked:
+            raise ValueError(f"Each metric must be given once, but {text!r} came twice.")
+        asked[label] = metric
+    return asked
+
+
+def split_expressions(text: str) -> list[str]:
+    """Split a list of metrics at its commas, but not at those inside parentheses and brackets.
+
+    Args:
+        text: Like ``angle,flatness(stds=[1e-3,2e-3])``.
+
+    Returns:
+        The expressions.
+
+    Example:
+        >>> split_expressions("angle, flatness(stds=[1e-3,2e-3])")
+        ['angle', 'flatness(stds=[1e-3,2e-3])']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _place(out: Path | None, folders: Sequence[Path], table: Table, settings: Mapping[str, Any]) -> Path:
+    if out is not None:
+        return out
+    if not folders:
+        raise ValueError("A ranking without a supernet needs a folder for its results; give it with --out.")
+    name = re.sub(r"[^\w.+=-]+", "_", f"{table.name}-{settings['samples']}")
+    return folders[0] / "rankings" / f"{name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+
+
+def _note_other_data(folders: Sequence[Path], columns: Sequence[Column]) -> None:
+    """Say in one line that a supernet saw other images than the truth is about."""
+    others = []
+    for folder in folders:
+        trained_on = _data_name(read_config(Run.open(folder)).data)
+        strange = [str(column) for column in columns if column.dataset.removesuffix("-valid") != trained_on]
+        if strange:
+            others.append(f"{folder.name} was trained on {trained_on}, not on that of {', '.join(strange)}")
+    if others:
+        print(f"note: the truth is of another data set: {'; '.join(others)}.", file=sys.stderr)
+
+
+def _data_name(data: str) -> str:
+    """``cifar10`` for itself and for files of that name, such as ``npz:/data/cifar10.npz``."""
+    kind, colon, path = data.partition(":")
+    return Path(path).stem if colon else kind
+
+
+def _conclude(
+    opened: Run,
+    table: Table,
+    architectures: Sequence[Architecture],
+    rankings: Sequence[Ranking],
+    runs: Sequence[str],
+    statistics: RankingSettings,
+) -> None:
+    """Write and print what came out."""
+    agreement = Agreement.of([each.metric for each in rankings[0].metrics if not each.metric.is_baseline])
+    result = {
+        "space": table.space.name,
+        "table": {"name": table.name, "source": table.source, "checksum": table.checksum},
+        "architectures": len(architectures),
+        "runs": runs,
+        "rankings": [ranking.plain(runs) for ranking in rankings],
+        "agreement": agreement.plain(),
+    }
+    write_json(opened.result, result)
+    write_text(opened.path / "scores.csv", scores_csv(table.space, architectures, rankings, runs))
+    say(f"{len(architectures)} architectures of {table.space.name} against {table.name}{_spread(runs, statistics)}.")
+    for ranking in rankings:
+        header, *rows = ranking.rows(statistics)
+        say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
+    if any(each.metric.is_baseline for each in rankings[0].metrics):
+        say("\n* baseline: more is better. Regret in percentage points; failed: not finite, ranked last.")
+    if compared := agreement.rows():
+        say(f"\n{text_table(compared[0], compared[1:])}")
+
+
+def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
+    opened.figures.mkdir(exist_ok=True)
+    for ranking in rankings:
+        for suffix in ("svg", "png"):
+            name = str(ranking.column).replace("/", "-")
+            draw_ranking(ranking, opened.figures / f"{name}.{suffix}", marked=marked)
+
+
+def _spread(runs: Sequence[str], statistics: RankingSettings) -> str:
+    if len(runs) > 1:
+        return f": mean ± standard deviation of {len(runs)} supernets"
+    return f", with {statistics.level:.0%} bootstrap intervals over architectures" if statistics.resamples else ""

@@ -1,0 +1,177 @@
+"""What ``genas rank`` ranks: a sample of architectures, and their scores by metrics of several supernets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+
+from genas.commands.evaluation import ContextRecipe, measure, needs_of
+from genas.metrics import Context, Metric, Needs, parse_metric
+from genas.report import ScoredMetric
+from genas.runs import Run
+from genas.scores import ScoreStore
+from genas.seeding import generator
+from genas.spaces import Architecture, NASBench201, SearchSpace
+from genas.tables import Column, Table
+
+_BASELINES = ("params", "macs", "count", "live_edges", "random")
+
+
+def default_columns(table: Table) -> list[Column]:
+    """The mean test accuracy of each data set after the longest training.
+
+    Args:
+        table: The truth.
+
+    Returns:
+        One column per data set.
+
+    Raises:
+        ValueError: If the table has none.
+    """
+    longest: dict[str, Column] = {}
+    for column in table.columns:  # shorter trainings first
+        if column.kind == "test" and column.seed is None and column.at is None:
+            longest[column.dataset] = column
+    if not longest:
+        names = ", ".join(map(str, table.columns))
+        raise ValueError(
+            f"The table {table.name} has no test accuracy that is a mean over seeds; choose with --truth: {names}."
+        )
+    return list(longest.values())
+
+
+def sample(
+    table: Table, columns: Sequence[Column], samples: int | Literal["all"], seed: int, *, unique: bool
+) -> list[Architecture]:
+    """Draw architectures that have all the truths.
+
+    Args:
+        table: The truth.
+        columns: The columns in question.
+        samples: How many, or ``all``.
+        seed: Draws them.
+        unique: Whether to draw from the first of each class of isomorphic ones.
+
+    Returns:
+        Different architectures in NAS-Bench-201's order, or else in the table's.
+
+    Raises:
+        ValueError: If there are not so many.
+    """
+    space = table.space
+    pool: Sequence[Architecture] = table.architectures
+    if isinstance(space, NASBench201):
+        pool = [space.from_index(index) for index in range(space.size)]
+    truths = np.stack([table.values(column, pool, missing="nan") for column in columns])
+    pool = [each for each, has_all in zip(pool, ~np.isnan(truths).any(axis=0), strict=True) if has_all]
+    if unique:
+        first: dict[Hashable, Architecture] = {}
+        for each in pool:
+            first.setdefault(space.unique_key(each), each)
+        pool = list(first.values())
+    if samples == "all":
+        return list(pool)
+    if not 2 <= samples <= len(pool):
+        raise ValueError(
+            f"samples must lie in 2 .. {len(pool)}, the architectures that have all the truths, or be all, but got "
+            f"{samples}."
+        )
+    chosen = generator(seed, "ranking sample").choice(len(pool), samples, replace=False)
+    return [pool[place] for place in np.sort(chosen)]
+
+
+@final
+@dataclass(frozen=True)
+class Scorer:
+    """Scores a sample by metrics of several supernets; nothing is measured twice.
+
+    Args:
+        space: The space of the truth.
+        architectures: The sample.
+        executor: Runs the measurements; ``None``: this process.
+        progress: Whether to show progress bars.
+    """
+
+    space: SearchSpace
+    architectures: Sequence[Architecture]
+    executor: Executor | None
+    progress: bool
+
+    def scores(
+        self, recipes: Sequence[ContextRecipe], asked: Mapping[str, Metric], own_store: Path, *, baselines: bool
+    ) -> list[ScoredMetric]:
+        """Measure and score.
+
+        Args:
+            recipes: How to make the context of each supernet, or the one without a supernet.
+            asked: Metrics by label.
+            own_store: File in which measurements are kept where there is no supernet's.
+            baselines: Whether to score by the baselines, too.
+
+        Returns:
+            The metrics, then the baselines.
+        """
+        found: dict[str, list[np.ndarray]] = {label: [] for label in asked}
+        compared: list[ScoredMetric] = []
+        with contextlib.ExitStack() as stack:
+            first: ScoreStore | None = None
+            for recipe in recipes:
+                path = own_store if recipe.run is None else Run.open(recipe.run).scores
+                store = stack.enter_context(ScoreStore(path))
+                context = recipe.context(store)
+                self._check_space(context, recipe)
+                self._measure(context, recipe, asked, first)
+                for label, metric in asked.items():
+                    found[label].append(_finite(metric.score(context, self.architectures)))
+                if baselines and first is None:
+                    compared = self._baselines(context, has_images=recipe.run is not None or recipe.data is not None)
+                first = first or store
+        return [*(ScoredMetric(label, False, tuple(scores)) for label, scores in found.items()), *compared]
+
+    def _check_space(self, context: Context, recipe: ContextRecipe) -> None:
+        if context.space.name != self.space.name:
+            raise ValueError(
+                f"The supernet and the table must be of one space, but {recipe.run} is of {context.space.name} and the "
+                f"table of {self.space.name}; give another --table."
+            )
+
+    def _measure(
+        self, context: Context, recipe: ContextRecipe, asked: Mapping[str, Metric], first: ScoreStore | None
+    ) -> None:
+        needs = needs_of(asked.values(), context, self.architectures)
+        if first is not None:
+            _take_over(context, needs, first)
+        description = "measure" if recipe.run is None else recipe.run.name
+        measure(context, needs, self.executor, recipe, progress=self.progress, description=description)
+
+    def _baselines(self, context: Context, *, has_images: bool) -> list[ScoredMetric]:
+        names = [name for name in _BASELINES if has_images or name not in ("params", "macs")]
+        if "nor_conv_3x3" not in self.space.operations:
+            names.remove("count")
+        values = [parse_metric(name).values(context, self.architectures) for name in names]
+        return [ScoredMetric(name, True, (each,)) for name, each in zip(names, values, strict=True)]
+
+
+def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
+    """Copy what does not depend on the supernet from the first one's store."""
+    wanted: dict[str, dict[Architecture, None]] = {}
+    for architecture, measurements in needs.items():
+        for each in measurements:
+            if not each.needs_supernet:
+                key, member = context.key(each), each.representative(context.space, architecture)
+                wanted.setdefault(key, {})[member] = None
+    for key, members in wanted.items():
+        lacking = [member for member in members if member not in context.store.get(key, members)]
+        context.store.put(key, first.get(key, lacking))
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """An infinite score has failed, as in a search."""
+    return np.where(np.isfinite(scores), scores, np.nan)

@@ -1,0 +1,72 @@
+"""How much metrics agree with each other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from genas.metrics import kendall_tau
+from genas.report.ranking import ScoredMetric
+
+_MOST = 8
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Kendall's tau-b between the scores of metrics, over the architectures that both could score.
+
+    Args:
+        labels: Names of the metrics.
+        taus: Of every supernet, shape ``(supernets, metrics, metrics)``; NaN where a metric ranks nothing.
+    """
+
+    labels: tuple[str, ...]
+    taus: np.ndarray
+
+    @classmethod
+    def of(cls, metrics: Sequence[ScoredMetric]) -> Agreement:
+        """Compare all pairs.
+
+        Args:
+            metrics: Of the same supernets.
+
+        Returns:
+            The agreement.
+        """
+        supernets = len(metrics[0].scores) if metrics else 0
+        taus = np.ones((supernets, len(metrics), len(metrics)))
+        for run, (a, b) in itertools.product(range(supernets), itertools.combinations(range(len(metrics)), 2)):
+            taus[run, a, b] = taus[run, b, a] = _tau(metrics[a].scores[run], metrics[b].scores[run])
+        return cls(tuple(metric.label for metric in metrics), taus)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean over supernets, shape ``(metrics, metrics)``."""
+        return np.asarray(self.taus.mean(axis=0))
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        values = [[[None if math.isnan(tau) else tau for tau in row] for row in each] for each in self.taus.tolist()]
+        return {"metrics": list(self.labels), "supernets": values}
+
+    def rows(self) -> list[list[str]] | None:
+        """A table for people: header and rows; ``None`` where there is nothing to compare, or too much to print."""
+        if not 2 <= len(self.labels) <= _MOST:
+            return None
+        numbers = [f"({place + 1})" for place in range(len(self.labels))]
+        rows = [
+            [f"{label} {number}", *("-" if math.isnan(tau) else f"{tau:.3f}" for tau in row)]
+            for label, number, row in zip(self.labels, numbers, self.mean, strict=True)
+        ]
+        return [["tau-b between", *numbers], *rows]
+
+
+def _tau(first: np.ndarray, second: np.ndarray) -> float:
+    both = np.isfinite(first) & np.isfinite(second)
+    return kendall_tau(first[both], second[both]) if both.sum() > 1 else math.nan

@@ -1,0 +1,260 @@
+"""How metrics ranked architectures: as JSON, as a table for people, as a file of scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+
+from genas.metrics import Estimate, NoiseCeiling, RankingSettings, ranking_statistics
+from genas.spaces import Architecture, NASBench201, SearchSpace
+from genas.tables import Column
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ScoredMetric:
+    """A metric and its scores.
+
+    Args:
+        label: Its name in results, each once.
+        is_baseline: Whether it is there for comparison: the bare number, more is better.
+        scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, one in all for a
+            baseline.
+    """
+
+    label: str
+    is_baseline: bool
+    scores: tuple[np.ndarray, ...]
+
+    @property
+    def failures(self) -> int:
+        """How many scores are NaN, over all supernets."""
+        return sum(int(np.isnan(scores).sum()) for scores in self.scores)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RankedMetric:
+    """A metric and how well it ranks.
+
+    Args:
+        metric: The metric.
+        statistics: Of each supernet, as :func:`genas.metrics.ranking_statistics` names them.
+    """
+
+    metric: ScoredMetric
+    statistics: tuple[Mapping[str, Estimate], ...]
+
+    def values(self, name: str) -> np.ndarray:
+        """One statistic of all supernets, shape ``(supernets,)``."""
+        return np.array([each[name].value for each in self.statistics])
+
+    def text(self, name: str, digits: int = 3, *, interval: bool = False) -> str:
+        """One statistic for people.
+
+        Args:
+            name: Which.
+            digits: After the point.
+            interval: Whether to show the interval, where there is one supernet.
+
+        Returns:
+            ``0.574``, ``0.574 [0.565, 0.582]`` or, over several supernets, ``0.574 ± 0.003``.
+        """
+        if len(self.statistics) > 1:
+            values = self.values(name)
+            return f"{_number(values.mean(), digits)} ± {_number(values.std(ddof=1), digits)}"
+        only = self.statistics[0][name]
+        if not interval or math.isnan(only.low):
+            return _number(only.value, digits)
+        return f"{_number(only.value, digits)} [{_number(only.low, digits)}, {_number(only.high, digits)}]"
+
+    def plain(self, runs: Sequence[str]) -> dict[str, Any]:
+        """Plain values for a JSON file.
+
+        Args:
+            runs: Names of the supernets.
+
+        Returns:
+            The statistics of each supernet and, over several, their mean and standard deviation.
+        """
+        names = runs if len(self.statistics) == len(runs) else [""]
+        known: dict[str, Any] = {
+            "metric": self.metric.label,
+            "baseline": self.metric.is_baseline,
+            "failures": [int(np.isnan(scores).sum()) for scores in self.metric.scores],
+            "supernets": [
+                {"run": run, **{name: _plain_estimate(each) for name, each in statistics.items()}}
+                for run, statistics in zip(names, self.statistics, strict=True)
+            ],
+        }
+        if len(self.statistics) > 1:
+            for summary, take in (("mean", np.mean), ("std", _std)):
+                known[summary] = {name: _plain(float(take(self.values(name)))) for name in self.statistics[0]}
+        return known
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """How well metrics rank architectures against one column of truth.
+
+    Args:
+        column: What the accuracies mean.
+        truth: In percent, shape ``(n,)``.
+        ceiling: The noise ceiling of the truth, where it is known.
+        metrics: The metrics, in the order in which they are shown.
+    """
+
+    column: Column
+    truth: np.ndarray
+    ceiling: NoiseCeiling | None
+    metrics: tuple[RankedMetric, ...]
+
+    @classmethod
+    def of(
+        cls,
+        column: Column,
+        truth: np.ndarray,
+        ceiling: NoiseCeiling | None,
+        metrics: Sequence[ScoredMetric],
+        resamples: np.ndarray,
+        settings: RankingSettings,
+    ) -> Ranking:
+        """Work out all statistics.
+
+        Args:
+            column: As for the class, like ``truth`` and ``ceiling``.
+            truth: See there.
+            ceiling: See there.
+            metrics: The scores.
+            resamples: From :func:`genas.metrics.resample`.
+            settings: Which statistics.
+
+        Returns:
+            The ranking.
+        """
+        ranked = [
+            RankedMetric(
+                metric, tuple(ranking_statistics(scores, truth, resamples, settings) for scores in metric.scores)
+            )
+            for metric in metrics
+        ]
+        return cls(column, truth, ceiling, tuple(ranked))
+
+    def plain(self, runs: Sequence[str]) -> dict[str, Any]:
+        """Plain values for a JSON file.
+
+        Args:
+            runs: Names of the supernets.
+
+        Returns:
+            The noise ceiling and all statistics.
+        """
+        return {
+            "truth": str(self.column),
+            "best": float(self.truth.max()),
+            "median": float(np.median(self.truth)),
+            "noise_ceiling": None if self.ceiling is None else asdict(self.ceiling),
+            "metrics": [metric.plain(runs) for metric in self.metrics],
+        }
+
+    def rows(self, settings: RankingSettings) -> list[list[str]]:
+        """A table for people.
+
+        Args:
+            settings: Which statistics.
+
+        Returns:
+            The header and one row per metric.
+        """
+        share = f"{100 * settings.top:g}%"
+        header = [
+            "metric",
+            "tau-b",
+            "legacy",
+            "Spearman",
+            f"tau top {share}",
+            "regret",
+            f"regret of {settings.trained}",
+        ]
+        rows = [
+            [
+                each.metric.label + (" *" if each.metric.is_baseline else ""),
+                each.text("tau", interval=True),
+                each.text("legacy_tau"),
+                each.text("spearman"),
+                each.text("top_tau", interval=True),
+                each.text("regret", 2),
+                each.text("top_regret", 2),
+                each.text("precision", interval=True),
+                str(each.metric.failures),
+            ]
+            for each in self.metrics
+        ]
+        return [[*header, f"precision {share}", "failed"], *rows]
+
+    def ceiling_text(self) -> str:
+        """One line about the noise of the truth."""
+        if self.ceiling is None:
+            return "noise ceiling: not known, as the table has no two seeds of an architecture"
+        known = self.ceiling
+        return (
+            f"noise ceiling: tau {known.tau:.3f} for a perfect metric (two seeds agree at {known.seed_tau:.3f}, over "
+            f"{known.architectures} architectures; the truth is a mean of {known.trainings:.3g})"
+        )
+
+
+def scores_csv(
+    space: SearchSpace,
+    architectures: Sequence[Architecture],
+    rankings: Sequence[Ranking],
+    runs: Sequence[str],
+) -> str:
+    """All scores beside the truth.
+
+    Args:
+        space: Of the architectures.
+        architectures: Those that were ranked, in order.
+        rankings: One per column of truth; all of the same metrics.
+        runs: Names of the supernets.
+
+    Returns:
+        A CSV text: architecture, its index where there is one, truths, a column for each metric and supernet. Failed
+        scores are empty.
+    """
+    columns: dict[str, Sequence[object]] = {"architecture": [space.format(each) for each in architectures]}
+    if isinstance(space, NASBench201):
+        columns["index"] = [space.index(each) for each in architectures]
+    columns |= {str(ranking.column): ranking.truth.tolist() for ranking in rankings}
+    for ranked in rankings[0].metrics:
+        metric = ranked.metric
+        for run, scores in zip(runs if len(metric.scores) > 1 else [""], metric.scores, strict=True):
+            name = metric.label + (" (baseline)" if metric.is_baseline else "") + (f" of {run}" if run else "")
+            columns[name] = ["" if math.isnan(score) else repr(score) for score in scores.tolist()]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return file.getvalue()
+
+
+def _std(values: np.ndarray) -> float:
+    return float(values.std(ddof=1))
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _plain_estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in asdict(estimate).items()}

@@ -1,0 +1,109 @@
+"""Pictures of rankings: the scores of every metric against the truth."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from genas.files import atomic_write
+from genas.report.figure_files import METADATA, figure_style
+from genas.report.ranking import RankedMetric, Ranking
+
+_POINT, _BEST, _INK, _FAINT = "#2563c9", "#c2452d", "#1f2937", "#6b7280"
+_PANEL = (2.6, 2.5)
+_GAPS = (0.45, 0.75)
+_MARGINS = (0.6, 0.15, 0.4, 0.65)
+"""In inches: width and height of a panel with its share of the gaps; gaps; left, right, lower, upper margin."""
+
+_COLUMNS = 4
+
+
+def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, marked: int = 10) -> None:
+    """Draw one panel per metric: its scores to the right, the true accuracy upwards, a point per architecture.
+
+    Over several supernets it shows the scores of the first; the titles have mean and standard deviation of all.
+
+    Args:
+        ranking: What is drawn.
+        path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
+        marked: How many of the best-scored architectures to mark.
+
+    Raises:
+        ValueError: If the suffix is another one.
+    """
+    target = Path(path)
+    if target.suffix not in METADATA:
+        raise ValueError(
+            f"A picture's name must end in one of {', '.join(METADATA)}, but got {target.name!r}; rename it."
+        )
+    with figure_style():
+        figure = ranking_figure(ranking, marked=marked)
+        atomic_write(target, lambda file: figure.savefig(file, dpi=200, metadata=METADATA[target.suffix]))
+
+
+def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
+    """Return the picture of :func:`draw_ranking` as a figure of its own, for reports that arrange several.
+
+    Args:
+        ranking: What is drawn.
+        marked: How many of the best-scored architectures to mark.
+
+    Returns:
+        A figure that pyplot does not know of.
+    """
+    columns = min(len(ranking.metrics), _COLUMNS)
+    rows = math.ceil(len(ranking.metrics) / columns)
+    left, right, bottom, top = _MARGINS
+    width, height = columns * _PANEL[0] + left + right, rows * _PANEL[1] + bottom + top
+    figure = Figure(figsize=(width, height), facecolor="white")
+    # In inches rather than by a layout engine: that draws everything twice, and all panels have the same labels.
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=_GAPS[0] * columns / (columns * _PANEL[0] - (columns - 1) * _GAPS[0]),
+        hspace=_GAPS[1] * rows / (rows * _PANEL[1] - (rows - 1) * _GAPS[1]),
+    )
+    figure.text(0.5, 1 - 0.08 / height, _title(ranking), size=9, color=_INK, ha="center", va="top")
+    figure.text(
+        0.06 / width, 0.5, f"accuracy in %: {ranking.column}", size=8, color=_INK, rotation=90, ha="left", va="center"
+    )
+    for place, metric in enumerate(ranking.metrics):
+        _draw_panel(figure.add_subplot(rows, columns, place + 1), metric, ranking.truth, marked)
+    return figure
+
+
+def _title(ranking: Ranking) -> str:
+    ceiling = "" if ranking.ceiling is None else f"; noise ceiling τ = {ranking.ceiling.tau:.3f}"
+    return f"{len(ranking.truth)} architectures{ceiling}"
+
+
+def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int) -> None:
+    scores = metric.metric.scores[0]
+    known = np.flatnonzero(~np.isnan(scores))
+    size = float(np.clip(1500 / max(len(known), 1), 1.0, 14.0))
+    best = known[np.argsort(-scores[known], kind="stable")[:marked]]
+    # Thousands of points would make a huge vector picture.
+    axes.scatter(scores[known], truth[known], s=size, color=_POINT, alpha=0.35, linewidths=0, rasterized=True)
+    axes.scatter(scores[best], truth[best], s=max(size, 9.0), color=_BEST, linewidths=0, rasterized=True)
+    axes.set_title(
+        f"{_short(metric.metric.label)}\nτ = {metric.text('tau', interval=True)}",
+        size=8,
+        color=_FAINT if metric.metric.is_baseline else _INK,
+        parse_math=False,
+    )
+    axes.tick_params(labelsize=6, length=2)
+    axes.xaxis.get_offset_text().set_fontsize(6)
+    axes.locator_params(nbins=5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _short(label: str, length: int = 44) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"

@@ -1,0 +1,294 @@
+r"""Neighbourhoods of architectures, and what becomes of scores in them: one by one, or over a whole space at once.
+
+After Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021, who minimise errors: their ``max`` is
+``worst`` here, their variance-based :math:`f + \lambda \sigma` is ``penalized``.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from genas.spaces.base import Architecture, SearchSpace
+
+Aggregate = Literal["mean", "median", "worst", "penalized"]
+"""How the scores of a neighbourhood become one: their mean, their median, the lowest of them, or the architecture's own
+score minus a penalty times their standard deviation."""
+
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+
+LISTABLE = 2**17
+"""The most architectures that are listed in memory, as a space or as a neighbourhood."""
+
+_CHUNK = 2**22
+
+
+def neighborhood(space: SearchSpace, architecture: Architecture, distance: int = 1) -> list[Architecture]:
+    r"""All architectures within a distance, :math:`N(a) = \{a' : \text{dist}(a, a') \le d\}`.
+
+    Args:
+        space: Measures the distance.
+        architecture: The centre, a valid architecture.
+        distance: At least 1.
+
+    Returns:
+        The architecture itself, then the others, nearest first.
+
+    Example:
+        >>> from genas.spaces import NASBench201
+        >>> [len(neighborhood(NASBench201(), (0, 1, 2, 3, 4, 0), distance)) for distance in (1, 2)]
+        [25, 265]
+    """
+    return [architecture, *space.neighbors(architecture, distance)]
+
+
+def sampled_neighborhood(
+    space: SearchSpace, architecture: Architecture, samples: int, rng: np.random.Generator, distance: int = 1
+) -> list[Architecture]:
+    """An architecture and random others of its neighbourhood, all different.
+
+    The others are a uniform draw without replacement where the neighbourhood can be listed: at distance 1, and in
+    spaces that have every combination of genes. Elsewhere each is the end of a walk of ``distance`` moves, each to a
+    uniform neighbour at distance 1.
+
+    Args:
+        space: Measures the distance.
+        architecture: The centre, a valid architecture.
+        samples: Number of architectures, the centre included; more than there are give them all.
+        rng: Where the randomness comes from.
+        distance: At least 1.
+
+    Returns:
+        The architecture itself, then the others.
+
+    Raises:
+        ValueError: If ``samples`` or ``distance`` is not positive.
+    """
+    _check(distance)
+    if samples < 1:
+        raise ValueError(f"samples counts the architecture itself, so it must be at least 1, but got {samples}.")
+    others = list(itertools.islice(space.neighbors(architecture, distance), samples))
+    if len(others) < samples:
+        return [architecture, *others]
+    sizes = tuple(map(len, space.choices))
+    if space.is_product and _ball_size(sizes, distance) <= LISTABLE:
+        moves = _moves(sizes, distance)
+        picks = 1 + rng.choice(len(moves) - 1, samples - 1, replace=False)
+        return [architecture, *_moved(space, architecture, moves[picks])]
+    if distance == 1:
+        others = list(space.neighbors(architecture))
+        return [architecture, *(others[pick] for pick in rng.choice(len(others), samples - 1, replace=False))]
+    found = dict.fromkeys([architecture])
+    while len(found) < samples:
+        found[_walk(space, architecture, distance, rng)] = None
+    return list(found)
+
+
+def all_architectures(space: SearchSpace) -> list[Architecture]:
+    """Every combination of genes, in the order of a flattened tensor with one axis per gene.
+
+    Args:
+        space: Must have every combination, and few enough to be listed.
+
+    Returns:
+        All architectures.
+
+    Raises:
+        ValueError: If some combinations are not valid, or if there are more than :data:`LISTABLE`.
+    """
+    if not is_listable(space):
+        raise ValueError(
+            f"The space must have every combination of genes and at most {LISTABLE:,} of them, such as nasbench201, "
+            f"but {space.name} has {space.size:,} of {math.prod(map(len, space.choices)):,}."
+        )
+    return list(itertools.product(*space.choices))
+
+
+def is_listable(space: SearchSpace) -> bool:
+    """Return whether a space has every combination of genes, and few enough to be listed."""
+    return space.is_product and space.size <= LISTABLE
+
+
+def positions(space: SearchSpace, architectures: Sequence[Architecture]) -> tuple[np.ndarray, ...]:
+    """Where architectures are in a tensor with one axis per gene.
+
+    Args:
+        space: Gives the choices of each gene.
+        architectures: Valid architectures.
+
+    Returns:
+        Index arrays of shape ``(len(architectures),)``, one per gene.
+
+    Example:
+        >>> from genas.spaces import NASBench201
+        >>> scores = np.arange(5**6).reshape((5,) * 6)
+        >>> scores[positions(NASBench201(), [(0, 0, 0, 0, 1, 2), (4,) * 6])]
+        array([    7, 15624])
+    """
+    columns = list(zip(*architectures, strict=True)) or [()] * space.num_genes
+    where = [{gene: position for position, gene in enumerate(choices)} for choices in space.choices]
+    return tuple(
+        np.array([places[gene] for gene in column], dtype=np.intp)
+        for places, column in zip(where, columns, strict=True)
+    )
+
+
+def aggregated(scores: np.ndarray, aggregate: Aggregate = "mean", *, penalty: float = 1.0) -> np.ndarray:
+    r"""The scores of neighbourhoods as one score each.
+
+    Args:
+        scores: Of each neighbourhood, the centre's own first, shape ``(..., members)``; higher is better.
+        aggregate: How, see :data:`Aggregate`.
+        penalty: :math:`\lambda` of ``penalized``, :math:`f - \lambda \sigma` with the standard deviation of the
+            population; the others ignore it.
+
+    Returns:
+        Float64 array of shape ``(...)``; NaN where a member's score is NaN.
+
+    Example:
+        >>> scores = np.array([3.0, 1.0, 5.0])
+        >>> {how: float(aggregated(scores, how, penalty=0.0)) for how in AGGREGATES}
+        {'mean': 3.0, 'median': 3.0, 'worst': 1.0, 'penalized': 3.0}
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if aggregate == "mean":
+        return np.asarray(scores.mean(axis=-1))
+    if aggregate == "median":
+        return np.asarray(np.median(scores, axis=-1))
+    if aggregate == "worst":
+        return np.asarray(scores.min(axis=-1))
+    return np.asarray(scores[..., 0] - penalty * scores.std(axis=-1))
+
+
+def aggregated_everywhere(
+    scores: np.ndarray, aggregate: Aggregate = "mean", *, distance: int = 1, penalty: float = 1.0
+) -> np.ndarray:
+    """The aggregated scores of all neighbourhoods of a space that has every combination of genes.
+
+    Args:
+        scores: Of all architectures, one axis per gene.
+        aggregate: As for :func:`aggregated`; the mean is worked out by :func:`mean_everywhere`.
+        distance: At least 1.
+        penalty: As for :func:`aggregated`.
+
+    Returns:
+        Float64 array in the shape of ``scores``.
+    """
+    if aggregate == "mean":
+        return mean_everywhere(scores, distance)
+    parts = [aggregated(part, aggregate, penalty=penalty) for part in gathered(scores, distance)]
+    return np.concatenate(parts).reshape(np.shape(scores))
+
+
+def variance_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
+    """The variance of the scores in each neighbourhood: how sharp the landscape is there.
+
+    Args:
+        scores: Of all architectures, one axis per gene.
+        distance: At least 1.
+
+    Returns:
+        Float64 array in the shape of ``scores``; the variance of the population.
+    """
+    return np.concatenate([part.var(axis=-1) for part in gathered(scores, distance)]).reshape(np.shape(scores))
+
+
+def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
+    r"""The mean score of each neighbourhood, in closed form.
+
+    With :math:`T_e` the sum along axis e, the scores at distance k sum up to the elementary symmetric polynomial of
+    degree k in the commuting operators :math:`T_e - 1`, which one sweep over the axes works out:
+
+    .. math:: \sum_k t^k \sum_{\text{dist}(a, b) = k} S(b) = \prod_e \bigl(1 + t (T_e - 1)\bigr) S
+
+    For distance 1 and n axes of m operations that is
+    :math:`\bigl(\sum_e T_e S - (n - 1) S\bigr) / (1 + n (m - 1))`.
+
+    Args:
+        scores: Of all architectures, one axis per gene.
+        distance: At least 1.
+
+    Returns:
+        Float64 array in the shape of ``scores``; NaN where a member's score is NaN.
+
+    Example:
+        >>> mean_everywhere(np.array([[0.0, 3.0], [6.0, 9.0]]))
+        array([[3., 4.],
+               [5., 6.]])
+    """
+    _check(distance)
+    tensor = np.asarray(scores, dtype=np.float64)
+    shells = np.zeros((distance + 1, *tensor.shape))
+    shells[0] = tensor
+    for axis in range(1, tensor.ndim + 1):
+        shells[1:] += shells[:-1].sum(axis=axis, keepdims=True) - shells[:-1]
+    return np.asarray(shells.sum(axis=0) / _ball_size(tensor.shape, distance))
+
+
+def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:
+    """Yield the scores of all neighbourhoods, some millions at a time.
+
+    Args:
+        scores: Of all architectures, one axis per gene.
+        distance: At least 1.
+
+    Yields:
+        Arrays of shape ``(architectures, members)``, the architecture's own score first; architectures in the order of
+        the flattened tensor.
+
+    Raises:
+        ValueError: If ``distance`` is not positive.
+    """
+    _check(distance)
+    tensor = np.asarray(scores, dtype=np.float64)
+    moves = _moves(tensor.shape, distance)
+    centres = np.stack(np.unravel_index(np.arange(tensor.size), tensor.shape), axis=-1)
+    step = max(_CHUNK // len(moves), 1)
+    for start in range(0, tensor.size, step):
+        members = (centres[start : start + step, None] + moves) % tensor.shape
+        yield tensor[tuple(np.moveaxis(members, -1, 0))]
+
+
+def _check(distance: int) -> None:
+    if distance < 1:
+        raise ValueError(f"distance must be at least 1, but got {distance}.")
+
+
+def _ball_size(sizes: Sequence[int], distance: int) -> int:
+    """Return the number of gene vectors within a Hamming distance."""
+    shells = [1] + [0] * distance
+    for size in sizes:
+        shells = [here + (size - 1) * before for here, before in zip(shells, [0, *shells], strict=False)]
+    return sum(shells)
+
+
+@functools.cache
+def _moves(sizes: tuple[int, ...], distance: int) -> np.ndarray:
+    """Return cyclic shifts of genes: no move, then all that change at most so many; shape ``(members, genes)``."""
+    moves = [np.zeros((1, len(sizes)), dtype=np.int64)]
+    for changes in range(1, min(distance, len(sizes)) + 1):
+        for places in itertools.combinations(range(len(sizes)), changes):
+            shifts = list(itertools.product(*(range(1, sizes[place]) for place in places)))
+            shell = np.zeros((len(shifts), len(sizes)), dtype=np.int64)
+            shell[:, places] = np.array(shifts, dtype=np.int64).reshape(len(shifts), changes)
+            moves.append(shell)
+    return np.concatenate(moves)
+
+
+def _moved(space: SearchSpace, architecture: Architecture, moves: np.ndarray) -> Iterator[Architecture]:
+    for move in moves.tolist():
+        shifts = zip(space.choices, architecture, move, strict=True)
+        yield tuple(choices[(choices.index(gene) + shift) % len(choices)] for choices, gene, shift in shifts)
+
+
+def _walk(space: SearchSpace, start: Architecture, moves: int, rng: np.random.Generator) -> Architecture:
+    here = start
+    for _ in range(moves):
+        neighbors = list(space.neighbors(here))
+        here = neighbors[rng.integers(len(neighbors))]
+    return here

@@ -1,0 +1,115 @@
+"""What an accuracy means, as a value that can be compared, sorted and written as a short text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from genas.choices import check_choices
+
+Kind = Literal["valid", "test", "valtest"]
+Seed = int | Literal["any"] | None
+
+FORM = "DATASET/KIND/EPOCHS[/seed=N][/at=N], like cifar10/test/200 or cifar10-valid/valid/200/seed=888/at=90"
+"""The text form, for messages."""
+
+
+@final
+@functools.total_ordering
+@dataclass(frozen=True)
+class Column:
+    """The meaning of an accuracy: trained on which data set, read on which images, after how much training.
+
+    Args:
+        dataset: The training images. NAS-Bench-201 has ``cifar10`` (all 50,000 of CIFAR-10), ``cifar10-valid`` (the
+            25,000 half of them, the other half is for validation), ``cifar100`` and ``imagenet16-120``.
+        kind: The images of the reading. ``valtest``: validation and test images together, which is all that
+            NATS-Bench has of CIFAR-100 and ImageNet16-120 before the end of a long training.
+        epochs: Length of the training schedule.
+        seed: Of the training. ``None``: the mean over the seeds that there are; ``any``: a single training, but the
+            source does not say of which seed.
+        at: Epochs trained when it was read; ``None``: all. Epoch 90 of a schedule of 200 is not a training of 90
+            epochs.
+
+    Raises:
+        ValueError: If a value can not be.
+
+    Example:
+        >>> str(Column("cifar10-valid", "valid", 200, seed=888, at=90))
+        'cifar10-valid/valid/200/seed=888/at=90'
+        >>> Column.parse("cifar10/test/200")
+        Column(dataset='cifar10', kind='test', epochs=200, seed=None, at=None)
+    """
+
+    dataset: str
+    kind: Kind
+    epochs: int
+    seed: Seed = None
+    at: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.dataset):
+            hint = f" Write {self.dataset.lower()!r}." if re.fullmatch(r"\w[\w.-]*", self.dataset) else ""
+            raise ValueError(
+                "The data set of a column must be a name of small letters, digits, '-', '_' and '.', but got "
+                f"{self.dataset!r}.{hint}"
+            )
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, but got {self.epochs}.")
+        if not isinstance(self.seed, int) and self.seed not in ("any", None):
+            raise ValueError(f"seed must be a number, 'any' or None, but got {self.seed!r}.")
+        if isinstance(self.seed, int) and self.seed < 0:
+            raise ValueError(f"seed must not be negative, but got {self.seed}.")
+        if self.at is not None and not 1 <= self.at < self.epochs:
+            raise ValueError(
+                f"at must lie in 1 .. {self.epochs - 1}, but got {self.at}; leave it out for the end of the training."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Column:
+        """Return the column that a text stands for.
+
+        Raises:
+            ValueError: If the text has another form or a value that can not be.
+        """
+        given = read_parts(text)
+        if "kind" not in given or "epochs" not in given:
+            raise ValueError(f"A column must look like {FORM}, but got {text!r}.")
+        return cls(**given)
+
+    def __str__(self) -> str:
+        parts = [self.dataset, self.kind, str(self.epochs)]
+        parts += [f"{name}={value}" for name, value in (("seed", self.seed), ("at", self.at)) if value is not None]
+        return "/".join(parts)
+
+    def __lt__(self, other: object) -> bool:
+        return self._rank < other._rank if isinstance(other, Column) else NotImplemented
+
+    @property
+    def _rank(self) -> tuple[str, str, int, int, int, int]:
+        """Means before single seeds, readings of the end before the others."""
+        seed = -1 if self.seed is None else 0 if self.seed == "any" else self.seed
+        return self.dataset, self.kind, self.epochs, self.at or 0, isinstance(self.seed, int), seed
+
+
+def read_parts(text: str) -> dict[str, Any]:
+    """Return the fields of :class:`Column` that a text names: a data set, and as much of the rest as it likes.
+
+    Raises:
+        ValueError: If the text has another form.
+
+    Example:
+        >>> read_parts("cifar10/seed=888")
+        {'dataset': 'cifar10', 'seed': 888}
+    """
+    match = re.fullmatch(
+        r"(?P<dataset>[^/=]+)(?:/(?P<kind>[a-z]+))?(?:/(?P<epochs>\d{1,9}))?"
+        r"(?:/seed=(?P<seed>\d{1,19}|any))?(?:/at=(?P<at>\d{1,9}))?",
+        text.strip(),
+    )
+    if match is None:
+        raise ValueError(f"A column must look like {FORM}, but got {text!r}.")
+    return {name: int(part) if part.isdigit() else part for name, part in match.groupdict().items() if part is not None}

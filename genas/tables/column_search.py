@@ -1,0 +1,55 @@
+"""Which column a text means, and what to say when it means none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from genas.tables.column import Column, read_parts
+
+
+def find_column(text: str, columns: Sequence[Column], table: str) -> Column:
+    """The column that a text means.
+
+    Args:
+        text: A column's own text or a part of it. What it leaves out is: the test images, the longest schedule, its
+            end, the mean over the seeds (or the only seed that there is).
+        columns: Those to choose from.
+        table: Name of their table, for messages.
+
+    Returns:
+        One of the columns.
+
+    Raises:
+        KeyError: If there is none, or none that is meant above others; lists the columns.
+        ValueError: If the text has no form of a column.
+    """
+    wanted = {"kind": "test", "at": None, **read_parts(text)}
+    found = [each for each in columns if all(getattr(each, name) == wanted[name] for name in wanted)]
+    longest = [each for each in found if each.epochs == max(column.epochs for column in found)]
+    meant = [each for each in longest if "seed" in wanted or each.seed is None] or longest
+    if not meant:
+        raise unknown_column(text, columns, table)
+    if len(meant) > 1:
+        raise KeyError(
+            f"{text!r} means several columns of the table {table}, none of them a mean over the seeds: "
+            f"{', '.join(map(str, meant))}. Name the seed."
+        )
+    return meant[0]
+
+
+def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError:
+    """The error for a column that is not there.
+
+    Args:
+        text: What was asked for.
+        columns: Those that there are.
+        table: Name of their table.
+
+    Returns:
+        An error that names the nearest column and lists all.
+    """
+    names = list(map(str, columns))
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return KeyError(f"The table {table} has no column {text}.{hint} It has {', '.join(names)}.")

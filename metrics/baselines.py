@@ -1,0 +1,84 @@
+"""What any metric must beat: numbers that read only the architecture, and chance. Costs are in :mod:`.cost`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+
+from genas.metrics.base import Metric
+from genas.metrics.context import Context
+from genas.seeding import derived_seed
+from genas.spaces import Architecture, SearchSpace
+
+
+@final
+@dataclass(frozen=True)
+class Count(Metric):
+    """Number of edges with one operation, dead edges included.
+
+    Args:
+        operation: A name of the space's vocabulary.
+    """
+
+    name: ClassVar[str] = "count"
+    unit: ClassVar[str] = "edges"
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
+
+    operation: str = "nor_conv_3x3"
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The number for each architecture.
+
+        Args:
+            context: Gives the space.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures),)``.
+
+        Raises:
+            ValueError: If the space has no such operation.
+        """
+        space = context.space
+        if self.operation not in space.operations:
+            raise ValueError(
+                f"The operation of count must be one of {', '.join(space.operations)} in {space.name}, but got "
+                f"{self.operation!r}; write count(operation=...)."
+            )
+        genes = np.array(architectures, dtype=np.int64).reshape(-1, space.num_genes)
+        return np.asarray((genes == space.operations.index(self.operation)).sum(axis=1), dtype=np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class LiveEdges(Metric):
+    """Number of edges on a path without ``none`` from an input of a cell to its output."""
+
+    name: ClassVar[str] = "live_edges"
+    unit: ClassVar[str] = "edges"
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The number for each architecture."""
+        return np.array([_live_edges(context.space, each) for each in architectures], dtype=np.float64)
+
+
+def _live_edges(space: SearchSpace, architecture: Architecture) -> int:
+    parts = zip(space.cell_types, space.split(architecture), strict=True)
+    return sum(len(cell.live_edges(genes)) for cell, genes in parts)
+
+
+@final
+@dataclass(frozen=True)
+class Random(Metric):
+    """A number drawn from [0, 1) for each architecture: always the same for the same seed of the context."""
+
+    name: ClassVar[str] = "random"
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The number for each architecture."""
+        return np.array([derived_seed(context.seed, "random", *each) / 2**63 for each in architectures])

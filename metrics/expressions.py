@@ -1,0 +1,246 @@
+"""Metrics from a line of text: names, weights, settings, metrics of metrics. Read as a syntax tree, never run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final, get_type_hints
+
+from genas.metrics.base import Metric
+from genas.metrics.combination import Combined, Join, Term
+from genas.metrics.literals import described, fitted
+from genas.metrics.registry import METRICS
+
+_WORDS = {"true": True, "false": False, "null": None}
+"""Words that YAML writes otherwise than Python."""
+
+
+def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, join: Join = "sum") -> Metric:
+    """Read a metric or a combination.
+
+    Args:
+        text: Metrics joined by ``+``, each with an optional weight, and with settings in parentheses where they differ
+            from the defaults: ``angle``, ``angle+16*flatness``, ``flatness(alpha=0.5, stds=[2e-3, 1e-2])``. A metric of
+            a metric holds an expression: ``neighborhood(angle+flatness, distance=2)``. Settings have the names of the
+            metric's arguments; those of a group, such as the noise of ``flatness``, go by their last name. Words need
+            no quotes.
+        settings: Metrics to use in the place of those with default settings, by name. Settings in the text are changes
+            to these.
+        join: How several terms are joined, see :class:`Combined`; those inside parentheses, too.
+
+    Returns:
+        The metric itself where the text is one metric without a weight, else the combination.
+
+    Raises:
+        KeyError: If a metric is unknown; the message has the nearest and all known names.
+        ValueError: If the text has an empty term, a metric twice, a weight that is no number, or a setting that the
+            metric does not have or refuses.
+        TypeError: If a setting has a value of another type, or if another package offers something that is not a
+            metric.
+
+    Example:
+        >>> [(term.metric.name, term.gamma) for term in parse_metric("angle+16*flatness").terms]
+        [('angle', 1.0), ('flatness', 16.0)]
+        >>> parse_metric("flatness(alpha=0.5, kind=independent)").noise.kind
+        'independent'
+    """
+    terms = list(parse_terms(text, settings=settings, join=join).values())
+    return _bare(terms) if len(terms) == 1 and terms[0].gamma == 1 and join == "sum" else Combined(tuple(terms), join)
+
+
+def parse_terms(text: str, *, settings: Mapping[str, Metric] | None = None, join: Join = "sum") -> dict[str, Term]:
+    """Read the terms of a combination, each under a name of its own.
+
+    Args:
+        text: As for :func:`parse_metric`.
+        settings: As for :func:`parse_metric`.
+        join: How the terms inside parentheses are joined.
+
+    Returns:
+        For each metric, as it is written but in one spelling, its term.
+
+    Example:
+        >>> list(parse_terms("angle + 2*flatness( alpha=.5 )"))
+        ['angle', 'flatness(alpha=0.5)']
+    """
+    return _Expression(text.strip(), settings or {}, join).terms()
+
+
+def _bare(terms: Sequence[Term]) -> Metric:
+    (term,) = terms
+    return term.metric
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Expression:
+    """A text and what its names stand for."""
+
+    text: str
+    settings: Mapping[str, Metric]
+    join: Join
+
+    def terms(self) -> dict[str, Term]:
+        try:
+            tree = ast.parse(self.text, mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            raise self._malformed() from None
+        return self._terms(tree.body)
+
+    def _terms(self, node: ast.expr) -> dict[str, Term]:
+        terms: dict[str, Term] = {}
+        for summand in _summands(node):
+            weight, metric = _factors(summand)
+            name, term = ast.unparse(metric), Term(self._metric(metric), self._gamma(weight))
+            if name in terms or term.metric in [known.metric for known in terms.values()]:
+                raise ValueError(
+                    f"Every metric may stand once in a combination, but got {self.text!r}; add up the weights."
+                )
+            terms[name] = term
+        return terms
+
+    def _gamma(self, weight: ast.expr | None) -> float:
+        if weight is None:
+            return 1.0
+        try:
+            return float(self._source(weight))
+        except ValueError:
+            raise ValueError(
+                f"A weight must be a number, as in '16*flatness', but got {self._source(weight)!r} in {self.text!r}."
+            ) from None
+
+    def _metric(self, node: ast.expr) -> Metric:
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        if not isinstance(call.func, ast.Name):
+            raise self._malformed()
+        name = call.func.id
+        metric: object = self._make(name, call)
+        if not isinstance(metric, Metric):
+            raise TypeError(
+                f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}."
+            )
+        return metric
+
+    def _make(self, name: str, call: ast.Call) -> object:
+        default = self.settings.get(name)
+        kind = METRICS[name] if default is None else type(default)
+        hints = _hints(kind)
+        values: dict[tuple[str, ...], Any] = {}
+        for place, value in self._given(name, call, hints):
+            if place in values:
+                raise ValueError(f"{place[-1]} of {name} must be given once, but got {self._source(call)!r}.")
+            values[place] = value
+        lacking = [key for key in _required(kind) if (key,) not in values and default is None]
+        if lacking:
+            example = f"{name}(angle)" if hints.get(lacking[0]) is Metric else f"{name}({lacking[0]}=...)"
+            raise ValueError(f"{name} needs {' and '.join(lacking)}, as in '{example}', but got {self.text!r}.")
+        return _built(kind, default, values) if values or default is None else default
+
+    def _given(self, name: str, call: ast.Call, hints: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Yield the place and the value of each setting in the parentheses."""
+        known = dict(_places(hints))
+        unnamed = [key for key, hint in hints.items() if hint is Metric]
+        if len(call.args) > len(unnamed):
+            raise ValueError(
+                f"Settings must be named, as in 'flatness(alpha=0.5)', but got {self._source(call)!r} in {self.text!r}."
+            )
+        named = [(each.arg, each.value) for each in call.keywords]
+        for key, node in [*zip(unnamed, call.args, strict=False), *named]:
+            if key is None:  # **mapping
+                raise self._malformed()
+            place = _place(name, key, known)
+            yield place, self._value(name, key, node, known[place])
+
+    def _value(self, name: str, key: str, node: ast.expr, hint: Any) -> Any:
+        if hint is Metric:
+            terms = list(self._terms(node).values())
+            return _bare(terms) if len(terms) == 1 and terms[0].gamma == 1 else Combined(tuple(terms), self.join)
+        try:
+            value = _WORDS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
+            return fitted(value, hint)
+        except (ValueError, TypeError):
+            raise TypeError(f"{key} of {name} must be {described(hint)}, but got {self._source(node)}.") from None
+
+    def _source(self, node: ast.expr) -> str:
+        return ast.get_source_segment(self.text, node) or ""
+
+    def _malformed(self) -> ValueError:
+        return ValueError(f"A metric must look like 'angle+16*flatness', but got {self.text!r}.")
+
+
+def _summands(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from _summands(node.left)
+        node = node.right
+    yield node
+
+
+def _factors(node: ast.expr) -> tuple[ast.expr | None, ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return node.left, node.right
+    return None, node
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of the settings of a metric, in order."""
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+    function = kind.__init__ if isinstance(kind, type) else kind  # type: ignore[misc]
+    hints = get_type_hints(function)
+    return {key: hint for key, hint in hints.items() if key != "return"}
+
+
+def _required(kind: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except ValueError:  # a type of Python's own
+        return []
+    empty = inspect.Parameter.empty
+    positional_or_named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [each.name for each in parameters if each.default is empty and each.kind in positional_or_named]
+
+
+def _places(hints: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield where each setting is, those of groups by group and name, with its type."""
+    for key, hint in hints.items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from _places(_hints(hint), *above, key)
+        else:
+            yield (*above, key), hint
+
+
+def _place(name: str, key: str, known: Mapping[tuple[str, ...], Any]) -> tuple[str, ...]:
+    found = [place for place in known if place[-1] == key]
+    if (key,) in known:
+        return (key,)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = " and of ".join(".".join(place[:-1]) for place in found)
+        raise ValueError(f"{key} is a setting of {places} of {name}; it can not be set here.")
+    last = [place[-1] for place in known]
+    members = [place[-1] for place in known if key in place[:-1]]
+    if members:
+        raise ValueError(f"{key} of {name} is a group of settings; set one of {', '.join(members)}.")
+    near = difflib.get_close_matches(key, last, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name} has no setting {key!r}.{hint} Settings: {', '.join(last) or 'none'}.")
+
+
+def _built(kind: Any, default: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
+    """Return a metric, or a group of settings, with these values and otherwise the defaults."""
+    changes = {place[0]: value for place, value in values.items() if len(place) == 1}
+    for group in dict.fromkeys(place[0] for place in values if len(place) > 1):
+        inner = {place[1:]: value for place, value in values.items() if place[0] == group and len(place) > 1}
+        before = _default(kind, group) if default is None else getattr(default, group)
+        changes[group] = _built(type(before), before, inner)
+    return kind(**changes) if default is None else dataclasses.replace(default, **changes)
+
+
+def _default(kind: Any, group: str) -> Any:
+    (field,) = (field for field in dataclasses.fields(kind) if field.name == group)
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

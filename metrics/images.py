@@ -1,0 +1,70 @@
+"""Which images subnets are calibrated and evaluated on: drawn once by the seed, the same for every architecture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genas.data import ImageData
+from genas.data.splits import stratified_subset
+from genas.seeding import generator, torch_generator
+from genas.supernet import Calibration
+
+
+def validation_images(data: ImageData, limit: int | None, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Normalised validation images and their labels.
+
+    Args:
+        data: The images.
+        limit: At most so many, with the classes in proportion; ``None``: all.
+        seed: Root seed.
+        dtype: Floating type of the images.
+
+    Returns:
+        Images of shape ``(n, image_channels, H, W)`` and labels of shape ``(n,)``.
+    """
+    split = data.valid
+    if limit is None or limit >= len(split):
+        return data.normalize(split.images, dtype), split.labels
+    positions = stratified_subset(split.labels.cpu().numpy(), limit, generator(seed, "validation images"))
+    chosen = torch.from_numpy(positions).to(split.labels.device)
+    return data.normalize(split.images[chosen], dtype), split.labels[chosen]
+
+
+def calibration_images(data: ImageData, calibration: Calibration, seed: int, dtype: torch.dtype) -> Tensor:
+    """Normalised training images on which BN statistics are calibrated.
+
+    Args:
+        data: The images.
+        calibration: How many, and whether they are augmented.
+        seed: Root seed.
+        dtype: Floating type of the images.
+
+    Returns:
+        Images of shape ``(n, image_channels, H, W)`` in random order.
+    """
+    count = min(calibration.images, len(data.train))
+    chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(data.train))[:count])
+    if calibration.augmented:
+        rng = torch_generator(seed, "calibration augmentation")
+        images, _ = data.training_batch(chosen, data.augmentation(), rng, dtype)
+        return images
+    return data.normalize(data.train.images[chosen.to(data.train.labels.device)], dtype)
+
+
+def initial_batch(data: ImageData, count: int, repeat: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Normalised training images, not augmented, on which freshly initialised networks are looked at.
+
+    Args:
+        data: The images.
+        count: At most so many, uniformly drawn; all training images if there are fewer.
+        repeat: Every repeat draws others.
+        seed: Root seed.
+        dtype: Floating type of the images.
+
+    Returns:
+        Images of shape ``(n, image_channels, H, W)`` and labels of shape ``(n,)``.
+    """
+    order = generator(seed, "initial batch", repeat).permutation(len(data.train))[:count]
+    chosen = torch.from_numpy(order).to(data.train.labels.device)
+    return data.normalize(data.train.images[chosen], dtype), data.train.labels[chosen]

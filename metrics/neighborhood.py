@@ -1,0 +1,159 @@
+"""The score of an architecture's neighbourhood: flat minima in the space of architectures (NA)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from genas.choices import check_choices
+from genas.metrics.base import Measurement, Metric, Needs
+from genas.metrics.combination import Combined
+from genas.metrics.context import Context
+from genas.seeding import generator
+from genas.spaces import Architecture
+from genas.spaces.neighborhoods import (
+    Aggregate,
+    aggregated,
+    aggregated_everywhere,
+    all_architectures,
+    is_listable,
+    neighborhood,
+    positions,
+    sampled_neighborhood,
+)
+
+
+@final
+@dataclass(frozen=True)
+class Neighborhood(Metric):
+    r"""The scores of a metric in the neighbourhood of an architecture, the architecture included, as one score.
+
+    The paper minimises errors; scores are higher-is-better, so its aggregates are called differently here:
+
+    =============  ====================  ==========================================
+    aggregate      paper                 here
+    =============  ====================  ==========================================
+    ``mean``       mean of the errors    mean of the scores
+    ``median``     median of the errors  median of the scores
+    ``worst``      max of the errors     lowest score
+    ``penalized``  "variance",           :math:`f - \lambda\,\sigma`, :math:`\sigma` the standard
+                   :math:`f+\lambda\sigma`   deviation of the population
+    =============  ====================  ==========================================
+
+    Values are scores of the base metric: higher is better whatever its orientation. Each architecture is measured once,
+    however many neighbourhoods it is in. Where the base metric runs no network and the space has every combination of
+    genes, all neighbourhoods are worked out at once, the mean in closed form
+    (:func:`genas.spaces.neighborhoods.mean_everywhere`).
+
+    Args:
+        base: The metric, or combination of metrics; not a rank sum, which belongs to a pool of architectures.
+        aggregate: How the scores become one.
+        distance: Radius of the neighbourhood, d in the paper.
+        samples: Size of a random subset of the neighbourhood, the architecture itself included, n_nbr in the paper;
+            ``None``: the whole neighbourhood. A draw depends on the architecture and the seeds alone.
+        penalty: The paper's :math:`\lambda`, for ``penalized`` only.
+        seed: Which draw of ``samples``, besides the root seed of the context.
+
+    Raises:
+        ValueError: If a number is out of range, if an option would do nothing, or if the base metric is a rank sum.
+
+    Reference:
+        Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021, Eq. 1 and 3 and appendix A.1.
+    """
+
+    name: ClassVar[str] = "neighborhood"
+
+    base: Metric
+    aggregate: Aggregate = "mean"
+    distance: int = 1
+    samples: int | None = None
+    penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.distance < 1 or (self.samples is not None and self.samples < 1):
+            raise ValueError(f"distance and samples must be at least 1, but got {self.distance} and {self.samples}.")
+        if not 0 <= self.penalty < np.inf:
+            raise ValueError(f"penalty must be a non-negative number, but got {self.penalty}.")
+        if self.penalty != 1 and self.aggregate != "penalized":
+            raise ValueError(f"penalty is a setting of aggregate=penalized, but aggregate is {self.aggregate}.")
+        if self.seed and self.samples is None:
+            raise ValueError("seed chooses the samples of a neighbourhood, but samples is None, which means all of it.")
+        if isinstance(self.base, Combined) and self.base.join == "rank":
+            raise ValueError(
+                "The scores in a neighbourhood must belong to the architectures alone, but a rank depends on the pool; "
+                "join the terms inside neighborhood(...) by sum or standardized."
+            )
+
+    @property
+    def scale(self) -> float:
+        """That of the base metric."""
+        return self.base.scale
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Those of the base metric."""
+        return self.base.measurements
+
+    @property
+    def parts(self) -> tuple[Metric, ...]:
+        """The base metric."""
+        return (self.base,)
+
+    def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:
+        """What the base metric needs for all members of the neighbourhoods.
+
+        Args:
+            context: The supernet and what belongs to it.
+            architectures: Valid architectures.
+
+        Returns:
+            The measurements of each architecture.
+        """
+        if not self.measurements:
+            return {}
+        members = dict.fromkeys(each for centre in architectures for each in self.members(context, centre))
+        return self.base.needs(context, list(members))
+
+    def members(self, context: Context, architecture: Architecture) -> list[Architecture]:
+        """The neighbourhood whose scores are aggregated.
+
+        Args:
+            context: Gives the space and the root seed.
+            architecture: The centre, a valid architecture.
+
+        Returns:
+            The architecture itself, then the others.
+        """
+        if self.samples is None:
+            return neighborhood(context.space, architecture, self.distance)
+        rng = generator(context.seed, "neighborhood", self.seed, *architecture)
+        return sampled_neighborhood(context.space, architecture, self.samples, rng, self.distance)
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """The aggregated score of each architecture."""
+        if self.samples is None and is_listable(context.space) and _is_cheap(self.base):
+            everywhere = context.once(("neighborhoods", self), lambda: self._everywhere(context))
+            return np.asarray(everywhere[positions(context.space, architectures)])
+        groups = [self.members(context, architecture) for architecture in architectures]
+        rows = {architecture: row for row, architecture in enumerate(dict.fromkeys(each for g in groups for each in g))}
+        scores = self.base.score(context, list(rows))
+        parts = [scores[[rows[each] for each in group]] for group in groups]
+        return np.array([float(aggregated(part, self.aggregate, penalty=self.penalty)) for part in parts])
+
+    def _everywhere(self, context: Context) -> np.ndarray:
+        """The aggregated scores of the whole space, one axis per gene."""
+        space = context.space
+        scores = self.base.score(context, all_architectures(space)).reshape(tuple(map(len, space.choices)))
+        return aggregated_everywhere(scores, self.aggregate, distance=self.distance, penalty=self.penalty)
+
+
+def _is_cheap(metric: Metric) -> bool:
+    """Return whether scores of a whole space can be had without running a network."""
+    if metric.parts:
+        return all(_is_cheap(part) for part in metric.parts)
+    return metric.cost_hint != "forward" and not metric.measurements

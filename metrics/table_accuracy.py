@@ -1,0 +1,73 @@
+"""Ground truth as a metric: a column of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+
+from genas.metrics.base import Metric
+from genas.metrics.context import Context
+from genas.spaces import Architecture
+from genas.tables import SHIPPED, Column, Table, load_table
+
+
+@final
+@dataclass(frozen=True)
+class TableAccuracy(Metric):
+    """The accuracy that a table has for an architecture; it needs no supernet.
+
+    Args:
+        table: The table.
+        column: One of its columns.
+
+    Raises:
+        KeyError: If the table has no such column.
+    """
+
+    name: ClassVar[str] = "table"
+    unit: ClassVar[str] = "%"
+    cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
+
+    table: Table
+    column: Column
+
+    def __post_init__(self) -> None:
+        self.table.covered(self.column)  # checks that there is one
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        """Accuracies in percent.
+
+        Args:
+            context: Gives the space.
+            architectures: Valid architectures.
+
+        Returns:
+            Float64 array of shape ``(len(architectures),)``.
+
+        Raises:
+            ValueError: If the table is of another space.
+            KeyError: If the column has no value for an architecture.
+        """
+        if context.space != self.table.space:
+            raise ValueError(
+                f"The table must have architectures of {context.space.name}, but {self.table.name} has those of "
+                f"{self.table.space.name}."
+            )
+        return self.table.values(self.column, architectures)
+
+
+def table_accuracy(column: str, path: str = SHIPPED) -> TableAccuracy:
+    """A metric of a table in a file, as in ``table(column='cifar10/valid/12', path='nasbench201.npz')``.
+
+    Args:
+        column: The column, or as much of its text as tells it from the others, see :meth:`genas.tables.Table.find`.
+        path: The file, or ``shipped`` for the table that comes with genas.
+
+    Returns:
+        The metric.
+    """
+    table = load_table(path)
+    return TableAccuracy(table, table.find(column))

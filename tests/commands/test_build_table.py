@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genas.cli import main
+from genas.commands import build_table as module
+from genas.commands.build_table import StandaloneNetwork, TrainingPlan, build_table, train_rows
+from genas.data import DataOptions
+from genas.errors import RunError
+from genas.spaces import DARTS, NASBench201
+from genas.supernet import CellNetwork, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
+from genas.tables import Column, Table, load_table
+
+TINY = {
+    "data": "digits",
+    "data_options": DataOptions(max_train=64, max_valid=40, max_test=40),
+    "network": StandaloneNetwork(4, 1),
+    "training": StandaloneSettings(epochs=1, batch_size=32),
+    "workers": 1,
+    "progress": False,
+}
+
+
+def built(out: Path, **changed: object) -> Table:
+    build_table(out, **(TINY | changed))  # type: ignore[arg-type]
+    return load_table(str(out / "table.npz"))
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...]]]:
+    """Train in this process, and note every (seed, architecture) that is trained."""
+    made: list[tuple[int, tuple[int, ...]]] = []
+
+    def measure(
+        _: object, train: Callable[..., dict[tuple[int, ...], np.ndarray]], members: list[tuple[int, ...]], **__: object
+    ) -> object:
+        for each in members:
+            made.append((train.args[1], each))  # type: ignore[attr-defined]
+            yield train([each])
+
+    monkeypatch.setattr(module, "measure_in_parallel", measure)
+    return made
+
+
+def test_a_table_grows_and_is_never_trained_twice(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    small = built(tmp_path / "run", architectures=2, repeated=1, repeats=2)
+    assert len(trainings) == 3
+    large = built(tmp_path / "run", architectures=3, repeated=2, repeats=2)
+    assert len(trainings) == len(set(trainings)) == 5
+    built(tmp_path / "run", architectures=3, repeated=2, repeats=2)
+    assert len(trainings) == 5
+    assert large.architectures[:2] == small.architectures
+    mean, first, second = (Column("digits", "test", 1, seed) for seed in (None, 0, 1))
+    assert set(large.columns) >= {mean, first, second}
+    repeated = large.covered(second)
+    assert repeated == large.architectures[:2]
+    both = (large.values(first, repeated) + large.values(second, repeated)) / 2
+    assert np.allclose(large.values(mean, repeated), both)
+    alone = large.architectures[2:]
+    assert np.array_equal(large.values(mean, alone), large.values(first, alone))
+
+
+def test_a_row_is_a_plain_training(tmp_path: Path) -> None:
+    table = built(tmp_path / "run", architectures=1)
+    (architecture,) = table.architectures
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    data = plan.load_data()
+    network = plan.initial_network(data, 0).subnet(architecture)
+    train_standalone(network, data, plan.training, seed=0)
+    expected = evaluate(network, data.normalize(data.valid.images), data.valid.labels).accuracy
+    assert table.accuracy(architecture, "digits", "valid") == pytest.approx(100 * expected)
+
+
+def test_isomorphic_architectures_share_a_row(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    """Any cell can be looked up, also one that was not itself trained."""
+    space = NASBench201()
+    table = built(tmp_path / "run", architectures=4)
+    keys = {each: space.unique_key(each) for each in space.architectures()}
+    own = {keys[row]: row for row in table.architectures}
+    twins = [each for each in keys if keys[each] in own]
+    column = table.find("digits")
+    assert len(own) == 4 < len(twins)
+    assert np.array_equal(table.values(column, twins), table.values(column, [own[keys[each]] for each in twins]))
+
+
+def test_equal_edges_start_equally_and_seeds_differ() -> None:
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    data = plan.load_data()
+
+    def first_edge(seed: int, *rest: int) -> torch.Tensor:
+        network: CellNetwork = plan.initial_network(data, seed).subnet((3, *rest))
+        return network.cells[0].operation(0, 3).conv.weight
+
+    assert torch.equal(first_edge(0, 0, 0, 1, 0, 0), first_edge(0, 3, 3, 3, 2, 1))
+    assert not torch.equal(first_edge(0, 0, 0, 1, 0, 0), first_edge(1, 0, 0, 1, 0, 0))
+
+
+def test_training_follows_the_settings() -> None:
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    data = plan.load_data()
+    network = plan.initial_network(data, 0).subnet((3,) * 6)
+    trainer = StandaloneTrainer(network, data, plan.training, seed=0)
+    assert trainer.total_steps == 2
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    trainer.step()
+    assert trainer.paths(0) == (None,)
+    moved = [not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
+    assert all(moved), "every weight of a stand-alone network is trained"
+
+
+def test_a_space_too_large_to_list(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    with pytest.raises(ValueError, match="darts is too large to train all of it; say how many architectures"):
+        built(tmp_path / "all", space="darts")
+    table = built(tmp_path / "run", space="darts", architectures=1, network=StandaloneNetwork(4, 3))
+    assert DARTS().check(table.architectures[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--architectures", "0"], "architectures must be at least 1, but got 0"),
+        (["--repeats", "0"], "repeats must be at least 1, but got 0"),
+        (["--architectures", "6467", "--data", "digits"], "nasbench201 has 6466 different architectures, but got 6467"),
+        (["--compare", "nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_bad_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main(["build-table", str(tmp_path / "run"), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "table.npz").exists()
+
+
+def test_other_settings_need_another_folder(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    built(tmp_path / "run", architectures=1)
+    with pytest.raises(RunError, match=r"training\.epochs: 1 in the folder, 2 now"):
+        built(tmp_path / "run", architectures=1, training=StandaloneSettings(epochs=2, batch_size=32))
+
+
+def test_workers_and_this_process_agree(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    table = built(tmp_path / "run", architectures=1)
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    row = train_rows(plan, 0, table.architectures)[table.architectures[0]]
+    assert 100 * row[1] == pytest.approx(table.accuracy(table.architectures[0], "digits", "test"))
+
+
+def test_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trainings: list[tuple[int, tuple[int, ...]]]
+) -> None:
+    built(tmp_path / "old", architectures=1)
+    capsys.readouterr()
+    built(tmp_path / "new", architectures=2, compare=str(tmp_path / "old" / "table.npz"))
+    assert "minus old: +0.000 points on average over 1 architectures, 0.000 at most" in capsys.readouterr().out

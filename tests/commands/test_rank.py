@@ -1,0 +1,444 @@
+"""``genas rank`` on tiny supernets and a made-up table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from genas.cli import main
+from genas.commands import evaluation
+from genas.commands.evaluation import ContextRecipe
+from genas.commands.rank import split_expressions
+from genas.commands.ranking_sample import default_columns, sample
+from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
+from genas.metrics import context as metric_context
+from genas.scores import ScoreStore
+from genas.spaces import Architecture, NASBench201, space
+from genas.supernet import Calibration
+from genas.tables import Column, Table, load_table
+
+SPACE = NASBench201()
+TEST = Column("digits", "test", 5)
+TRAIN = (
+    *("--data", "digits", "--max-train", "128", "--channels", "2", "--cells", "1", "--epochs", "1"),
+    *("--batch-size", "32", "--threads", "1", "--probe", "0", "--no-progress", "--device", "cpu"),
+)
+FAST = (
+    *("--valid-images", "32", "--calibration.images", "32", "--workers", "1", "--no-progress", "--device", "cpu"),
+    *("--precision", "fp32", "--resamples", "20", "--samples", "12", "--no-figures"),
+)
+
+
+def run(*words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+def result(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return read
+
+
+def values(folder: Path, metric: str, statistic: str = "tau", ranking: int = 0) -> list[float]:
+    metrics = result(folder)["rankings"][ranking]["metrics"]
+    (found,) = (each for each in metrics if each["metric"] == metric and not each["baseline"])
+    return [supernet[statistic]["value"] for supernet in found["supernets"]]
+
+
+def scores(folder: Path) -> dict[str, np.ndarray]:
+    rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0] if name != "architecture"}
+
+
+def made_up_table(path: Path, search_space: Any = SPACE, count: int = 30) -> Path:
+    """Accuracies that grow with the genes, of two seeds, and of another data set for some architectures."""
+    rng = np.random.default_rng(0)
+    architectures = list(dict.fromkeys(search_space.sample(rng) for _ in range(count)))
+    truth = np.array([50 * np.mean(each) / max(map(max, architectures)) for each in architectures])
+    readings = truth + rng.normal(20, 1, size=(2, len(truth)))
+    values = {
+        TEST: readings.mean(axis=0),
+        Column("digits", "test", 5, 0): readings[0],
+        Column("digits", "test", 5, 1): readings[1],
+        Column("digits", "test", 1): readings[0] / 2,
+        Column("digits", "valid", 5): readings[1],
+        Column("cifar10", "test", 9): np.where(np.arange(len(truth)) < 20, readings[0], np.nan),
+    }
+    Table(search_space, "made-up", "made up", "0123", architectures, values).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up_table(tmp_path_factory.mktemp("table") / "table.npz")
+
+
+@pytest.fixture(scope="module")
+def supernets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two trained supernets, without any score."""
+    folder = tmp_path_factory.mktemp("supernets")
+    for seed in range(2):
+        assert run("train-supernet", folder / f"run{seed}", "--seed", str(seed), *TRAIN) == 0
+    return [folder / f"run{seed}" for seed in range(2)]
+
+
+@pytest.fixture
+def own(supernets: list[Path], tmp_path: Path) -> Path:
+    """A copy of the first supernet, for its store."""
+    return Path(shutil.copytree(supernets[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
+    """The architectures of all networks that ran since."""
+    seen: list[Architecture] = []
+    original = Context.evaluate
+
+    def counted(self: Context, architecture: Architecture, *noise: Any) -> Any:
+        seen.append(architecture)
+        return original(self, architecture, *noise)
+
+    monkeypatch.setattr(Context, "evaluate", counted)
+    return seen
+
+
+def forbid_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a network ran")
+
+    monkeypatch.setattr(metric_context, "evaluate", refuse)
+
+
+def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "angle,loss,angle+flatness", *FAST]
+    assert run(*words, "--figures") == 0
+    (folder,) = (own / "rankings").iterdir()
+    assert folder.name.startswith("made-up-12-")
+    found, columns = result(folder), scores(folder)
+    assert (found["architectures"], found["runs"], found["space"]) == (12, [str(own)], "nasbench201")
+    assert found["table"] == {"name": "made-up", "source": "made up", "checksum": "0123"}
+    (ranking,) = found["rankings"]
+    assert [each["metric"] for each in ranking["metrics"]] == [
+        *("angle", "-loss", "angle+flatness"),
+        *("params", "macs", "count", "live_edges", "random"),
+    ]
+    assert ranking["noise_ceiling"]["trainings"] == 2
+    for name in ("angle", "-loss", "angle+flatness"):
+        assert values(folder, name) == [pytest.approx(kendall_tau(columns[name], columns["digits/test/5"]))]
+    assert found["agreement"]["supernets"][0][0][1] == pytest.approx(kendall_tau(columns["angle"], columns["-loss"]))
+    assert {path.name for path in (folder / "figures").iterdir()} == {"digits-test-5.svg", "digits-test-5.png"}
+    printed = capsys.readouterr()
+    assert "12 architectures of nasbench201 against made-up, with 95% bootstrap intervals" in printed.out
+    assert "tau-b between" in printed.out
+    assert "note:" not in printed.err
+
+
+def test_scores_are_those_of_the_metrics_and_truths_those_of_the_table(own: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("rank", own, "--table", table, "--truth", "digits", "--metrics", "loss", "--out", out, *FAST) == 0
+    scoring = ScoringSettings(32, Calibration(images=32))
+    with ScoreStore(own / "scores.sqlite") as store:
+        context = ContextRecipe(own, scoring, 0, "cpu", "fp32").context(store)
+        architectures = [SPACE.from_index(int(index)) for index in scores(out)["index"]]
+        assert context.missing(parse_metric("loss").measurements[0], architectures) == []
+        np.testing.assert_array_equal(scores(out)["-loss"], parse_metric("loss").score(context, architectures))
+        expected = parse_metric("params").values(context, architectures)
+        np.testing.assert_array_equal(scores(out)["params (baseline)"], expected)  # more is better
+    np.testing.assert_array_equal(scores(out)["digits/test/5"], load_table(table).values(TEST, architectures))
+
+
+def test_the_same_ranking_again_measures_nothing(
+    own: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "accuracy,flatness", *FAST, "--out"]
+    assert run(*words, tmp_path / "first") == 0
+    forbid_networks(monkeypatch)
+    assert run(*words, tmp_path / "second") == 0
+    assert run(*words, tmp_path / "first") == 0
+    for name in ("result.json", "scores.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_an_interrupted_ranking_goes_on(
+    own: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluations: list[Architecture]
+) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "loss", "--out", tmp_path / "out", *FAST]
+    original = metric_context.evaluate
+
+    def interrupted(*given: Any, **named: Any) -> Any:
+        if len(evaluations) > 4:
+            raise KeyboardInterrupt
+        return original(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(metric_context, "evaluate", interrupted)
+        assert run(*words) == 130
+    assert not (tmp_path / "out" / "result.json").exists()
+    assert run(*words) == 0
+    assert len(evaluations) == len(set(evaluations)) + 1  # only the one that was under way
+
+
+def recipe(name: str) -> list[str]:
+    path = Path(__file__).resolve().parents[2] / "tools" / "recipes" / f"{name}.yaml"
+    metrics: list[str] = yaml.safe_load(path.read_text(encoding="utf-8"))["metrics"]
+    return metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "each"),
+    [("rank-genas-table6", 1 + 3), ("rank-genas-table8to10", 1 + 3), ("rank-genas-table5", 1 + 9)],
+)
+def test_sweeps_of_sigma_alpha_and_gamma_recombine_what_was_measured(
+    own: Path, table: Path, tmp_path: Path, evaluations: list[Architecture], name: str, each: int
+) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--out", tmp_path / "out", "--config", name, *FAST]
+    assert run(*words, "--calibration.mode", "exact", "--samples", "4") == 0
+    represented = {SPACE.supernet_representative(SPACE.from_index(int(i))) for i in scores(tmp_path / "out")["index"]}
+    assert len(evaluations) == each * len(represented)  # the plain loss, and every level once
+    assert "-loss" in scores(tmp_path / "out")
+    assert len(recipe(name)) > 4
+
+
+def test_several_supernets_have_mean_and_standard_deviation(
+    supernets: list[Path], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--table", table, "--truth", "digits", "--metrics", "angle", *FAST, "--out"]
+    singles = []
+    for place, each in enumerate(supernets):
+        assert run("rank", each, *words, tmp_path / str(place)) == 0
+        singles += values(tmp_path / str(place), "angle")
+    capsys.readouterr()
+    assert run("rank", f"{supernets[0]},{supernets[1]}", *words, tmp_path / "both") == 0
+    assert values(tmp_path / "both", "angle") == singles
+    (angle, *_) = result(tmp_path / "both")["rankings"][0]["metrics"]
+    assert angle["mean"]["tau"] == pytest.approx(np.mean(singles))
+    assert angle["std"]["tau"] == pytest.approx(np.std(singles, ddof=1))
+    assert [each["run"] for each in angle["supernets"]] == list(map(str, supernets))
+    printed = capsys.readouterr().out
+    assert "mean ± standard deviation of 2 supernets" in printed
+    assert f"{np.mean(singles):.3f} ± {np.std(singles, ddof=1):.3f}" in printed
+    assert f"angle of {supernets[1]}" in scores(tmp_path / "both")
+
+
+def test_workers_give_the_same_result(
+    supernets: list[Path], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads in the place of processes, which take seconds to start."""
+    monkeypatch.setattr(evaluation, "process_pool", ThreadPoolExecutor)
+    words = ["--table", table, "--truth", "digits", "--metrics", "accuracy+flatness", *FAST, "--out"]
+    for workers, name in ((1, "one"), (2, "two")):
+        copy = Path(shutil.copytree(supernets[0], tmp_path / f"run-{name}"))
+        (copy / "scores.sqlite").unlink(missing_ok=True)
+        assert run("rank", copy, *words, tmp_path / name, "--workers", str(workers), "--samples", "4") == 0
+    assert (tmp_path / "one" / "scores.csv").read_bytes() == (tmp_path / "two" / "scores.csv").read_bytes()
+
+
+def test_without_a_supernet(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["rank", "none", "--table", table, "--truth", "digits", *FAST, "--out"]
+    assert run(*words, tmp_path / "bare") == 0
+    labels = [each["metric"] for each in result(tmp_path / "bare")["rankings"][0]["metrics"]]
+    assert labels == ["count", "live_edges", "random"]  # costs need the size of the images
+    trained_nothing = [*words, tmp_path / "images", "--data", "digits", "--metrics", "naswot,macs"]
+    assert run(*trained_nothing) == 0
+    labels = [each["metric"] for each in result(tmp_path / "images")["rankings"][0]["metrics"]]
+    assert labels == ["naswot", "-macs", "params", "macs", "count", "live_edges", "random"]
+    np.testing.assert_array_equal(scores(tmp_path / "images")["-macs"], -scores(tmp_path / "images")["macs (baseline)"])
+    before = scores(tmp_path / "images")["naswot"]
+    with ScoreStore(tmp_path / "images" / "scores.sqlite") as store:
+        assert sum(store.count(key) for key in store.keys()) > 0  # noqa: SIM118 (not a mapping)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(type(parse_metric("naswot").measurements[0]), "run", refuse)
+    assert run(*trained_nothing) == 0
+    np.testing.assert_array_equal(scores(tmp_path / "images")["naswot"], before)
+
+
+def test_training_free_metrics_are_measured_once_for_all_supernets(
+    supernets: list[Path], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurement = parse_metric("naswot").measurements[0]
+    seen: list[Architecture] = []
+    original = type(measurement).run
+
+    def counted(self: Any, context: Context, architecture: Architecture) -> Any:
+        seen.append(architecture)
+        return original(self, context, architecture)
+
+    monkeypatch.setattr(type(measurement), "run", counted)
+    copies = [
+        Path(shutil.copytree(each, tmp_path / each.name)) for each in (supernets[0], supernets[0].parent / "run1")
+    ]
+    shutil.rmtree(copies[1])
+    shutil.copytree(supernets[0], copies[1])  # the same images, as its split is seeded by the supernet
+    words = ["--table", table, "--truth", "digits", "--metrics", "naswot", "--out", tmp_path / "out", *FAST]
+    assert run("rank", f"{copies[0]},{copies[1]}", *words) == 0
+    assert len(seen) == len(set(seen)) > 0
+    first, second = values(tmp_path / "out", "naswot")
+    assert first == second
+
+
+def test_by_default_the_mean_test_accuracies_of_the_longest_trainings(
+    own: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("rank", own, "--table", table, "--metrics", "angle", "--out", tmp_path / "out", *FAST) == 0
+    found = result(tmp_path / "out")["rankings"]
+    assert [each["truth"] for each in found] == ["cifar10/test/9", "digits/test/5"]
+    assert [each["noise_ceiling"] is None for each in found] == [True, False]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+    assert notes == [
+        "note: the truth is of another data set: run was trained on digits, not on that of cifar10/test/9."
+    ]
+
+
+def test_infinite_and_missing_scores_are_counted(
+    own: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = iter(range(100))
+
+    def some(self: object, context: Context, architectures: list[Architecture]) -> np.ndarray:
+        if next(marks) > 0:
+            return np.arange(float(len(architectures)))
+        return np.array([np.nan, np.inf, -np.inf, *range(len(architectures) - 3)])
+
+    monkeypatch.setattr(LiveEdges, "values", some)
+    words = ["--table", table, "--truth", "digits", "--metrics", "live_edges", "--out", tmp_path / "out", *FAST]
+    assert run("rank", own, *words) == 0
+    (metric, *_) = result(tmp_path / "out")["rankings"][0]["metrics"]
+    assert metric["failures"] == [3]
+    assert np.isnan(scores(tmp_path / "out")["live_edges"][:3]).all()
+
+
+def test_the_sample_is_seeded_and_covered() -> None:
+    rng = np.random.default_rng(0)
+    architectures = [SPACE.from_index(index) for index in range(200)]
+    readings = rng.uniform(10, 90, size=200)
+    covered = np.where(np.arange(200) % 2, readings, np.nan)
+    other = Column("cifar10", "test", 9)
+    known = Table(SPACE, "t", "", "", architectures[::-1], {TEST: readings, other: covered})
+    assert default_columns(known) == [other, TEST]
+    everything = sample(known, [TEST], "all", 0, unique=False)
+    assert everything == architectures  # in the benchmark's order, whatever the table's is
+    both = sample(known, [TEST, other], "all", 0, unique=False)
+    assert set(both) == set(known.covered(other))
+    first, again, another = (sample(known, [TEST], 20, seed, unique=False) for seed in (1, 1, 2))
+    assert first == again != another
+    assert [SPACE.index(each) for each in first] == sorted(SPACE.index(each) for each in first)
+    unique = sample(known, [TEST], "all", 0, unique=True)
+    keys = [SPACE.unique_key(each) for each in unique]
+    assert len(set(keys)) == len(keys) == len({SPACE.unique_key(each) for each in architectures}) < 200
+
+
+def test_a_table_of_classes_serves_all_their_members() -> None:
+    first: dict[Any, Architecture] = {}
+    for index in range(SPACE.size):
+        first.setdefault(SPACE.unique_key(SPACE.from_index(index)), SPACE.from_index(index))
+    rows = list(first.values())
+    known = Table(SPACE, "t", "", "", rows, {TEST: np.linspace(0, 100, len(rows))}, isomorphic=True)
+    assert len(sample(known, [TEST], "all", 0, unique=False)) == 15_625
+    assert sample(known, [TEST], "all", 0, unique=True) == rows
+
+
+def test_other_spaces_are_ranked_as_their_tables_have_them(tmp_path: Path) -> None:
+    darts = space("darts")
+    table = made_up_table(tmp_path / "darts.npz", darts)
+    words = ["--table", table, "--truth", "digits", "--metrics", "count(operation=sep_conv_3x3)", *FAST, "--out"]
+    assert run("rank", "none", *words, tmp_path / "out") == 0
+    labels = [each["metric"] for each in result(tmp_path / "out")["rankings"][0]["metrics"]]
+    assert labels == ["count(operation=sep_conv_3x3)", "live_edges", "random"]
+
+
+def test_joined_by_ranks(own: Path, table: Path, tmp_path: Path) -> None:
+    words = ["--table", table, "--truth", "digits", "--join", "rank", "--metrics", "angle,angle+macs", *FAST, "--out"]
+    assert run("rank", own, *words, tmp_path / "out") == 0
+    assert 0 <= scores(tmp_path / "out")["angle+macs"].min() < scores(tmp_path / "out")["angle+macs"].max() <= 2
+    assert scores(tmp_path / "out")["angle"].max() <= np.pi
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("angle", ["angle"]),
+        (" angle , loss", ["angle", "loss"]),
+        ("flatness(stds=[1e-3,2e-3], alpha=2),angle", ["flatness(stds=[1e-3,2e-3], alpha=2)", "angle"]),
+        ("neighborhood(angle, distance=2)+loss", ["neighborhood(angle, distance=2)+loss"]),
+        ("angle,", ["angle", ""]),
+    ],
+)
+def test_metrics_are_split_at_outer_commas(text: str, parts: list[str]) -> None:
+    assert split_expressions(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metrics", "flatnes"], "Did you mean 'flatness'"),
+        (["--metrics", "angle,angle"], "'angle' came twice"),
+        (["--metrics", "angle,"], "must look like"),
+        (["--metrics", "angle", "--join", "rank"], "joins several metrics in one"),
+        (["--truth", "digitz"], "has no column digitz"),
+        (["--samples", "1"], r"samples must lie in 2 .. 30"),
+        (["--samples", "31"], r"samples must lie in 2 .. 30"),
+        (["--data", "digits"], "data and its options are for runs none"),
+        (["--workers", "0"], "workers must be at least 1"),
+        (["--level", "1"], "level must lie between 0 and 1"),
+        (["--seed", "-1"], "seed must not be negative"),
+    ],
+)
+def test_wrong_requests(
+    own: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    given = ["--table", table, "--truth", "digits", "--out", tmp_path / "out", *FAST]
+    assert run("rank", own, *given, *words) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("runs", "words", "message"),
+    [
+        ("none", ["--out", "x", "--no-baselines"], "must be a metric or a baseline"),
+        ("none", [], "needs a folder for its results"),
+        ("none", ["--out", "x", "--metrics", "angle"], "needs a trained supernet"),
+        ("none,a", ["--out", "x"], "runs must be folders separated by commas, or none"),
+        ("a,,b", ["--out", "x"], "runs must be folders separated by commas, or none"),
+        ("a,a", ["--out", "x"], "Each run must be given once"),
+        ("a", ["--out", "x"], "A run folder has a config.yaml"),
+    ],
+)
+def test_wrong_runs(
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    runs: str,
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("rank", runs, "--table", table, "--truth", "digits", *FAST, *words) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_of_another_space(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = made_up_table(tmp_path / "darts.npz", space("darts"))
+    assert run("rank", own, "--table", table, "--truth", "digits", *FAST) == 1
+    assert "is of nasbench201 and the table of darts; give another --table" in capsys.readouterr().err
+
+
+def test_the_tool_is_the_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tool = Path(__file__).resolve().parents[2] / "tools" / "kendall_tau.py"
+    monkeypatch.setattr("sys.argv", ["kendall_tau.py", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(tool), run_name="__main__")
+    assert caught.value.code == 0
+    assert "usage: genas rank RUNS" in capsys.readouterr().out

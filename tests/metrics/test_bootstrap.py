@@ -1,0 +1,141 @@
+"""Bootstrap intervals: pair counts against the slow sum, resampled taus against scipy's, coverage by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from genas.metrics.bootstrap import (
+    STATISTICS,
+    RankingSettings,
+    concordance,
+    ranking_statistics,
+    resample,
+    tau_of_resamples,
+)
+from genas.metrics.ranking import kendall_tau, precision_at, regret, spearman, top_tau
+
+
+def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(90, 2, size=n)
+    return (truth + rng.normal(0, 2, size=n)).round(1), truth.round(1)
+
+
+@pytest.mark.parametrize(("n", "values"), [(2, 2), (3, 2), (7, 3), (8, 100), (33, 5), (64, 1000), (65, 1)])
+def test_concordance_is_the_slow_sum(n: int, values: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(20):
+        scores, truth = (rng.integers(values, size=n).astype(float) for _ in range(2))
+        expected = (np.sign(scores[:, None] - scores) * np.sign(truth[:, None] - truth)).sum(axis=1)
+        np.testing.assert_array_equal(concordance(scores, truth), expected)
+
+
+def test_taus_of_resamples_are_those_of_scipy_to_first_order() -> None:
+    scores, truth = sample(400)
+    rows = resample(400, 100, np.random.default_rng(0))
+    exact = np.array([stats.kendalltau(scores[each], truth[each]).statistic for each in rows])
+    taus = tau_of_resamples(scores, truth, rows)
+    assert np.corrcoef(taus, exact)[0, 1] > 0.98
+    assert taus.std() == pytest.approx(exact.std(), rel=0.05)
+    np.testing.assert_allclose(taus, exact, atol=0.02)
+
+
+def test_the_unchanged_sample_has_its_own_tau() -> None:
+    scores, truth = sample(50)
+    scores[7] = np.nan
+    taus = tau_of_resamples(scores, truth, np.arange(50)[None])
+    np.testing.assert_allclose(taus, [kendall_tau(scores, truth)])
+
+
+def test_taus_of_a_perfect_metric_and_of_its_negative() -> None:
+    _, truth = sample(30)
+    rows = resample(30, 20, np.random.default_rng(0))
+    np.testing.assert_allclose(tau_of_resamples(truth, truth, rows), 1)
+    np.testing.assert_allclose(tau_of_resamples(-truth, truth, rows), -1)
+    assert np.isnan(tau_of_resamples(np.zeros(30), truth, rows)).all()
+
+
+def test_statistics_are_those_of_their_functions() -> None:
+    scores, truth = sample(200)
+    settings = RankingSettings(top=0.2, trained=5, resamples=50)
+    found = ranking_statistics(scores, truth, resample(200, 50, np.random.default_rng(0)), settings)
+    assert tuple(found) == STATISTICS
+    assert {name: each.value for name, each in found.items()} == {
+        "tau": kendall_tau(scores, truth),
+        "legacy_tau": kendall_tau(scores, truth, "legacy"),
+        "spearman": spearman(scores, truth),
+        "top_tau": top_tau(scores, truth, 0.2),
+        "regret": regret(scores, truth),
+        "top_regret": regret(scores, truth, 5),
+        "precision": precision_at(scores, truth, 40),
+    }
+    assert math.isnan(found["legacy_tau"].low)
+    for name in ("tau", "spearman", "top_tau", "precision"):
+        assert found[name].low < found[name].value < found[name].high
+
+
+def test_the_interval_is_that_of_the_resamples() -> None:
+    scores, truth = sample(100)
+    rows = resample(100, 80, np.random.default_rng(0))
+    found = ranking_statistics(scores, truth, rows, RankingSettings(level=0.8))["spearman"]
+    again = [stats.spearmanr(scores[each], truth[each]).statistic for each in rows]
+    np.testing.assert_allclose([found.low, found.high], np.quantile(again, [0.1, 0.9]))
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    """Tau of correlated normal variables is 2 / pi arcsin(r)."""
+    r, n, rng = 0.7, 60, np.random.default_rng(0)
+    tau, covered = 2 / math.pi * math.asin(r), 0
+    for _ in range(300):
+        truth = rng.normal(size=n)
+        scores = r * truth + math.sqrt(1 - r**2) * rng.normal(size=n)
+        low, high = np.quantile(tau_of_resamples(scores, truth, resample(n, 200, rng)), [0.05, 0.95])
+        covered += low <= tau <= high
+    assert 0.85 < covered / 300 < 0.95
+
+
+def test_the_same_seed_gives_the_same_resamples() -> None:
+    first, second, other = (resample(9, 5, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert first.shape == (5, 9)
+    assert 0 <= first.min() <= first.max() <= 8
+
+
+def test_without_resamples_there_are_no_intervals() -> None:
+    scores, truth = sample(20)
+    rows = resample(20, 0, np.random.default_rng(0))
+    found = ranking_statistics(scores, truth, rows, RankingSettings(resamples=0))
+    assert all(math.isnan(each.low) and math.isnan(each.high) for each in found.values())
+    assert found["tau"].value == kendall_tau(scores, truth)
+
+
+def test_a_metric_that_ranks_nothing_has_no_interval_either() -> None:
+    _, truth = sample(20)
+    found = ranking_statistics(np.full(20, np.nan), truth, resample(20, 10, np.random.default_rng(0)))
+    assert math.isnan(found["tau"].value)
+    assert math.isnan(found["tau"].low)
+    assert found["regret"].value == pytest.approx(truth.max() - truth.mean())
+
+
+def test_small_samples_train_at_most_all() -> None:
+    scores, truth = sample(5)
+    assert ranking_statistics(scores, truth, resample(5, 3, np.random.default_rng(0)))["top_regret"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"top": 0.0}, "fraction must be above 0"),
+        ({"trained": 0}, "trained must be at least 1 and resamples 0, but got 0 and 200"),
+        ({"resamples": -1}, "but got 10 and -1"),
+        ({"level": 1.0}, "level must lie between 0 and 1, but got 1.0"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RankingSettings(**changes)  # type: ignore[arg-type]

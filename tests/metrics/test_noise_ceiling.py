@@ -1,0 +1,109 @@
+"""The noise ceiling on synthetic truths whose noise is known."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genas.metrics import ceiling_tau, kendall_tau, noise_ceiling
+from genas.spaces import Architecture, NASBench201
+from genas.tables import Column, Table
+
+SPACE = NASBench201()
+MEAN = Column("digits", "test", 5)
+
+
+def column(seed: int) -> Column:
+    return Column("digits", "test", 5, seed)
+
+
+def architectures(n: int) -> list[Architecture]:
+    return [SPACE.from_index(index) for index in range(n)]
+
+
+def table(readings: np.ndarray, seeds: tuple[int | str, ...] | None = None) -> Table:
+    """Rows are seeds, NaN where an architecture was not trained; the mean is over what there is."""
+    values = {MEAN: np.nanmean(readings, axis=0)}
+    for seed, row in zip(seeds or range(len(readings)), readings, strict=True):
+        values[Column("digits", "test", 5, seed)] = row  # type: ignore[arg-type]
+    return Table(SPACE, "synthetic", "drawn", "", architectures(readings.shape[1]), values)
+
+
+@pytest.mark.parametrize("trainings", [1, 3])
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+def test_a_perfect_metric_reaches_the_ceiling_and_no_more(trainings: int, noise: float) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(50, 1, size=4000)
+    readings = truth + noise * rng.normal(size=(max(trainings, 2), 4000))
+    if trainings == 1:
+        readings[1, 500:] = np.nan
+    known = table(readings)
+    ranked = architectures(4000)[500:]
+    found = noise_ceiling(known, MEAN, ranked)
+    assert found is not None
+    assert found.trainings == pytest.approx(trainings)
+    assert found.architectures == (500 if trainings == 1 else 4000)
+    reached = kendall_tau(truth[500:], known.values(MEAN, ranked))
+    assert found.tau == pytest.approx(reached, abs=0.035 if trainings == 1 else 0.01)
+
+
+def test_normal_truth_and_noise_have_a_closed_form() -> None:
+    """Readings of unit truth with noise s correlate with 1 / (1 + s^2), a mean of k with the truth with its root."""
+    for s, k in ((0.5, 1), (1.0, 1), (1.0, 4)):
+        seed_tau = 2 / math.pi * math.asin(1 / (1 + s**2))
+        expected = 2 / math.pi * math.asin(math.sqrt(1 / (1 + s**2 / k)))
+        assert ceiling_tau(seed_tau, k) == pytest.approx(expected)
+
+
+def test_limits_of_the_ceiling() -> None:
+    assert ceiling_tau(1.0) == 1
+    assert ceiling_tau(0.0) == ceiling_tau(-0.3, 5) == 0
+    assert 0.5 < ceiling_tau(0.5) < ceiling_tau(0.5, 2) < ceiling_tau(0.5, 100) < 1
+    with pytest.raises(ValueError, match="trainings must be at least 1, but got 0"):
+        ceiling_tau(0.5, 0)
+
+
+def test_the_real_far_from_normal_truth(shared_data: Path) -> None:
+    """CIFAR-10 accuracies with noise of known size: within the error that the docstring names."""
+    with gzip.open(shared_data / "nasbench201.csv.gz", "rt") as file:
+        truth = np.array([float(row["c10_test_200"]) for row in csv.DictReader(file)])
+    rng = np.random.default_rng(0)
+    readings = truth + rng.normal(size=(3, len(truth)))
+    seed_tau = kendall_tau(readings[0], readings[1])
+    assert seed_tau == pytest.approx(0.70, abs=0.01)
+    assert ceiling_tau(seed_tau) == pytest.approx(kendall_tau(truth, readings[0]), abs=0.01)
+    assert ceiling_tau(seed_tau, 3) == pytest.approx(kendall_tau(truth, readings.mean(axis=0)), abs=0.02)
+
+
+def test_a_single_seed_is_a_mean_of_one() -> None:
+    rng = np.random.default_rng(0)
+    known = table(rng.normal(50, 1, size=300) + rng.normal(size=(3, 300)))
+    of_mean, of_one = noise_ceiling(known, MEAN, architectures(9)), noise_ceiling(known, column(1), architectures(9))
+    assert of_mean is not None
+    assert of_one is not None
+    assert (of_mean.trainings, of_one.trainings) == (3, 1)
+    assert of_mean.seed_tau == of_one.seed_tau
+    assert of_one.tau < of_mean.tau
+
+
+def test_architectures_trained_less_often_count_by_their_noise() -> None:
+    rng = np.random.default_rng(0)
+    readings = rng.normal(50, 1, size=100) + rng.normal(size=(3, 100))
+    readings[1:, 50:] = np.nan
+    found = noise_ceiling(table(readings), MEAN, architectures(100))
+    assert found is not None
+    assert found.trainings == pytest.approx(1 / ((1 / 3 + 1) / 2))
+
+
+def test_no_number_where_the_noise_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    readings = 50 + rng.normal(size=(2, 20))
+    assert noise_ceiling(table(readings[:1]), MEAN, architectures(20)) is None
+    assert noise_ceiling(table(readings, (0, "any")), MEAN, architectures(20)) is None
+    readings[0, :10], readings[1, 10:] = np.nan, np.nan
+    assert noise_ceiling(table(readings), MEAN, architectures(20)) is None

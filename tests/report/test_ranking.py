@@ -1,0 +1,159 @@
+"""Results of rankings as JSON, table and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genas.metrics import NoiseCeiling, RankingSettings, kendall_tau, resample
+from genas.report import Agreement, Ranking, ScoredMetric, draw_ranking, ranking_figure, scores_csv
+from genas.spaces import NASBench201, space
+from genas.tables import Column
+
+COLUMN = Column("digits", "test", 5)
+TRUTH = np.array([90.0, 91.0, 92.0, 93.0, 94.0, 95.0, 96.0, 97.0])
+SETTINGS = RankingSettings(top=0.5, trained=2, resamples=20)
+UP, DOWN = np.arange(8.0), -np.arange(8.0)
+NOISY = np.array([1.0, 0.0, 2.0, 3.0, 5.0, 4.0, 6.0, np.nan])
+
+
+def ranking(*metrics: ScoredMetric, ceiling: NoiseCeiling | None = None) -> Ranking:
+    rows = resample(8, SETTINGS.resamples, np.random.default_rng(0))
+    return Ranking.of(COLUMN, TRUTH, ceiling, metrics, rows, SETTINGS)
+
+
+def test_one_supernet_has_intervals_and_no_spread() -> None:
+    plain = ranking(ScoredMetric("angle", False, (NOISY,))).plain(["runs/a"])
+    json.dumps(plain, allow_nan=False)
+    (metric,) = plain["metrics"]
+    assert (metric["metric"], metric["baseline"], metric["failures"]) == ("angle", False, [1])
+    (supernet,) = metric["supernets"]
+    assert supernet["run"] == "runs/a"
+    assert supernet["tau"]["value"] == pytest.approx(kendall_tau(NOISY, TRUTH))
+    assert supernet["tau"]["low"] < supernet["tau"]["value"] < supernet["tau"]["high"]
+    assert supernet["legacy_tau"]["low"] is None
+    assert "mean" not in metric
+    assert (plain["truth"], plain["best"], plain["median"]) == ("digits/test/5", 97.0, 93.5)
+    assert plain["noise_ceiling"] is None
+
+
+def test_several_supernets_have_mean_standard_deviation_and_each_value() -> None:
+    found = ranking(ScoredMetric("angle", False, (UP, NOISY, DOWN)), ScoredMetric("random", True, (UP,)))
+    angle, chance = found.plain(["a", "b", "c"])["metrics"]
+    taus = [1.0, kendall_tau(NOISY, TRUTH), -1.0]
+    assert [each["tau"]["value"] for each in angle["supernets"]] == pytest.approx(taus)
+    assert [each["run"] for each in angle["supernets"]] == ["a", "b", "c"]
+    assert angle["mean"]["tau"] == pytest.approx(np.mean(taus))
+    assert angle["std"]["tau"] == pytest.approx(np.std(taus, ddof=1))
+    assert len(chance["supernets"]) == 1
+    rows = found.rows(SETTINGS)
+    assert rows[1][:2] == ["angle", f"{np.mean(taus):.3f} ± {np.std(taus, ddof=1):.3f}"]
+    assert rows[2][:2] == ["random *", "1.000 [1.000, 1.000]"]
+    assert [row[-1] for row in rows] == ["failed", "1", "0"]
+
+
+def test_what_has_no_value_is_null_and_a_dash() -> None:
+    found = ranking(ScoredMetric("nothing", False, (np.full(8, np.nan),)))
+    (supernet,) = found.plain(["a"])["metrics"][0]["supernets"]
+    assert supernet["tau"] == {"value": None, "low": None, "high": None}
+    assert found.rows(SETTINGS)[1][1:3] == ["-", "-1.000"]  # their order happens to be the worst
+
+
+def test_the_header_names_the_settings() -> None:
+    header = ranking(ScoredMetric("angle", False, (UP,))).rows(SETTINGS)[0]
+    assert header[4:8] == ["tau top 50%", "regret", "regret of 2", "precision 50%"]
+
+
+def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
+    metric = ScoredMetric("angle", False, (UP,))
+    assert "not known, as the table has no two seeds" in ranking(metric).ceiling_text()
+    known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.62, 1000, 1.2))
+    assert known.ceiling_text().startswith("noise ceiling: tau 0.750 for a perfect metric (two seeds agree at 0.620")
+    assert known.plain(["a"])["noise_ceiling"] == {
+        "tau": 0.75,
+        "seed_tau": 0.62,
+        "architectures": 1000,
+        "trainings": 1.2,
+    }
+
+
+def test_all_scores_are_in_the_csv() -> None:
+    nasbench = NASBench201()
+    architectures = [nasbench.from_index(index) for index in range(8)]
+    found = ranking(ScoredMetric("a+b", False, (NOISY, UP)), ScoredMetric("macs", True, (DOWN,)))
+    rows = list(csv.DictReader(scores_csv(nasbench, architectures, [found], ["x", "y"]).splitlines()))
+    assert list(rows[0]) == ["architecture", "index", "digits/test/5", "a+b of x", "a+b of y", "macs (baseline)"]
+    assert [int(row["index"]) for row in rows] == list(range(8))
+    assert [nasbench.parse(row["architecture"]) for row in rows] == architectures
+    assert [float(row["digits/test/5"]) for row in rows] == TRUTH.tolist()
+    assert [float(row["a+b of x"] or "nan") for row in rows[:7]] == NOISY[:7].tolist()
+    assert rows[7]["a+b of x"] == ""
+
+
+def test_other_spaces_have_no_index() -> None:
+    darts = space("darts")
+    architectures = [darts.sample(np.random.default_rng(seed)) for seed in range(8)]
+    (header, *_) = scores_csv(darts, architectures, [ranking(ScoredMetric("a", False, (UP,)))], ["x"]).splitlines()
+    assert header == "architecture,digits/test/5,a"
+
+
+def test_agreement_is_tau_between_metrics_where_both_have_scores() -> None:
+    metrics = [ScoredMetric(*each) for each in (("a", False, (UP, UP)), ("b", False, (NOISY, DOWN)))]
+    agreement = Agreement.of(metrics)
+    assert agreement.taus.shape == (2, 2, 2)
+    expected = kendall_tau(UP[:7], NOISY[:7])
+    assert agreement.taus[:, 0, 1] == pytest.approx([expected, -1])
+    np.testing.assert_array_equal(agreement.taus, agreement.taus.transpose(0, 2, 1))
+    assert agreement.rows() == [
+        ["tau-b between", "(1)", "(2)"],
+        ["a (1)", "1.000", f"{(expected - 1) / 2:.3f}"],
+        ["b (2)", f"{(expected - 1) / 2:.3f}", "1.000"],
+    ]
+    np.testing.assert_allclose(agreement.plain()["supernets"][1], [[1.0, -1.0], [-1.0, 1.0]])
+
+
+def test_agreement_of_what_ranks_nothing_one_or_many() -> None:
+    constant, failed = (ScoredMetric(name, False, (scores,)) for name, scores in (("c", UP * 0), ("f", UP * np.nan)))
+    up = ScoredMetric("u", False, (UP,))
+    agreement = Agreement.of([up, constant, failed])
+    assert agreement.plain()["supernets"] == [[[1.0, None, None], [None, 1.0, None], [None, None, 1.0]]]
+    assert agreement.rows()[1] == ["u (1)", "1.000", "-", "-"]  # type: ignore[index]
+    assert Agreement.of([up]).rows() is None
+    assert Agreement.of([up] * 9).rows() is None
+    assert Agreement.of([]).plain() == {"metrics": [], "supernets": []}
+
+
+@pytest.fixture
+def found() -> Ranking:
+    metrics = [ScoredMetric(f"flatness(stds=[{k}e-3, {2 * k}e-3], kind=$in_d$)", k % 2 > 0, (NOISY,)) for k in range(5)]
+    metrics.append(ScoredMetric("nothing", False, (np.full(8, np.nan),)))
+    return ranking(*metrics, ceiling=NoiseCeiling(0.75, 0.62, 1000, 1.0))
+
+
+def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Ranking) -> None:
+    figure = ranking_figure(found, marked=2)
+    assert len(figure.axes) == 6
+    points, best = figure.axes[0].collections
+    np.testing.assert_array_equal(points.get_offsets(), np.stack([NOISY[:7], TRUTH[:7]], axis=1))
+    assert {tuple(row) for row in best.get_offsets()} == {(6.0, 96.0), (5.0, 94.0)}
+    assert f"τ = {found.metrics[0].text('tau', interval=True)}" in figure.axes[0].get_title()
+    assert figure.axes[0].get_title().count("…") == 0 or len(figure.axes[0].get_title().splitlines()[0]) <= 44
+    assert "8 architectures; noise ceiling τ = 0.750" in figure.texts[0].get_text()
+    assert math.isnan(found.metrics[5].values("tau")[0])
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_equal_figures_are_equal_files(found: Ranking, tmp_path: Path, suffix: str) -> None:
+    for name in ("a", "b"):
+        draw_ranking(found, tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_other_formats_are_refused(found: Ranking, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in one of .svg, .png, .pdf, but got 'a.jpg'"):
+        draw_ranking(found, tmp_path / "a.jpg")
