@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from genas.commands.evaluation import ContextRecipe, Scores
+from genas.commands.evaluation import ContextRecipe, Scores, worker_pool
 from genas.commands.reporting import say, table
-from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import (
     Angle,
@@ -41,7 +38,6 @@ from genas.search import (
     RandomSearch,
     Searcher,
     SearchResult,
-    process_pool,
     search,
 )
 from genas.spaces import Architecture, NASBench201
@@ -124,7 +120,7 @@ def evolve(
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
         ScoreStore(Run.open(run).scores) as store,
-        _executor(workers, where, scored_by) as executor,
+        worker_pool(workers, where, [scored_by]) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
         scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, str(where), precision))
@@ -167,19 +163,6 @@ def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
     for name, options in {"angle": "repeat_dilated_weight", "flatness": "noise, alpha and epsilon"}.items():
         if name not in used and own[name] != type(own[name])():
             raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
-
-
-@contextlib.contextmanager
-def _executor(workers: int | None, device: torch.device, metric: Metric) -> Iterator[Executor | None]:
-    if workers is None:
-        workers = available_cores() if device.type == "cpu" else 1
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, but got {workers}.")
-    if workers == 1 or not metric.measurements:
-        yield None
-        return
-    with process_pool(workers) as pool:
-        yield pool
 
 
 def _constraint(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import final
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -18,7 +15,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.textpath import TextPath
 
-from genas.files import atomic_write
+from genas.report.figure_files import figure_style, save_figure
 from genas.report.layout import Layout, Point, Size, layered_layout
 from genas.spaces import NONE, Architecture, CellType, SearchSpace
 
@@ -41,13 +38,6 @@ _MARGIN, _CELL_GAP, _LINE = 0.15, 0.3, 0.32
 _NODE: Size = (0.4, 0.4)
 _PADDING: Size = (0.16, 0.1)
 
-# Equal pictures are equal files, whenever and wherever they are made: no dates, no versions.
-_METADATA: dict[str, dict[str, None]] = {
-    ".svg": {"Date": None, "Creator": None},
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-
 
 def draw_architecture(
     space: SearchSpace, architecture: Architecture, path: str | os.PathLike[str], title: str = ""
@@ -66,14 +56,7 @@ def draw_architecture(
     Raises:
         ValueError: If the suffix is another one or the architecture is not valid.
     """
-    target = Path(path)
-    if target.suffix not in _METADATA:
-        raise ValueError(
-            f"A picture's name must end in one of {', '.join(_METADATA)}, but got {target.name!r}; rename it."
-        )
-    figure = architecture_figure(space, architecture, title)
-    with _style():
-        atomic_write(target, lambda file: figure.savefig(file, dpi=200, metadata=_METADATA[target.suffix]))
+    save_figure(lambda: architecture_figure(space, architecture, title), path)
 
 
 def architecture_figure(space: SearchSpace, architecture: Architecture, title: str = "") -> Figure:
@@ -95,7 +78,7 @@ def architecture_figure(space: SearchSpace, architecture: Architecture, title: s
     width = max(_text_size(title, _TITLE_SIZE)[0], *(layout.size[0] for layout in layouts)) + 2 * _MARGIN
     top = (_LINE if title else 0.0) + 2 * _MARGIN + _CELL_GAP * (len(layouts) - 1)
     height = top + sum(above) + sum(layout.size[1] for layout in layouts)
-    with _style():
+    with figure_style():
         figure = Figure(figsize=(width, height), facecolor="white")
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
         axes.set_axis_off()
@@ -109,19 +92,6 @@ def architecture_figure(space: SearchSpace, architecture: Architecture, title: s
             _draw(axes, graph, layout, (_MARGIN, y))
             y -= _CELL_GAP
     return figure
-
-
-def _style() -> AbstractContextManager[None]:
-    """Return a context in which pictures come out the same for everybody: with the font that matplotlib brings."""
-    return matplotlib.rc_context(
-        {
-            "svg.hashsalt": "genas",
-            "svg.fonttype": "path",
-            "font.family": "DejaVu Sans",
-            "mathtext.fontset": "dejavusans",
-            "text.usetex": False,
-        }
-    )
 
 
 @final
@@ -253,6 +223,6 @@ def _text_size(text: str, size: float) -> Size:
     if not text:
         return 0.0, 0.0
     weight = "bold" if size == _TITLE_SIZE else "normal"
-    with _style():
+    with figure_style():
         path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
     return path.get_extents().width / 72, size / 72

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import matplotlib
+from matplotlib.figure import Figure
 
-METADATA: dict[str, dict[str, None]] = {
+from genas.files import atomic_write
+
+_METADATA: dict[str, dict[str, None]] = {
     ".svg": {"Date": None, "Creator": None},
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -25,3 +31,23 @@ def figure_style() -> AbstractContextManager[None]:
             "text.usetex": False,
         }
     )
+
+
+def save_figure(draw: Callable[[], Figure], path: str | os.PathLike[str]) -> None:
+    """Draw a figure into a file.
+
+    Args:
+        draw: Makes the figure; called when the name is known to be good.
+        path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
+
+    Raises:
+        ValueError: If the suffix is another one.
+    """
+    target = Path(path)
+    if target.suffix not in _METADATA:
+        raise ValueError(
+            f"A picture's name must end in one of {', '.join(_METADATA)}, but got {target.name!r}; rename it."
+        )
+    with figure_style():
+        figure = draw()
+        atomic_write(target, lambda file: figure.savefig(file, dpi=200, metadata=_METADATA[target.suffix]))

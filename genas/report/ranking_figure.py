@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genas.files import atomic_write
-from genas.report.figure_files import METADATA, figure_style
+from genas.report.figure_files import save_figure
 from genas.report.ranking import RankedMetric, Ranking
 
 _POINT, _BEST, _INK, _FAINT = "#2563c9", "#c2452d", "#1f2937", "#6b7280"
@@ -36,14 +34,7 @@ def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, marked: int 
     Raises:
         ValueError: If the suffix is another one.
     """
-    target = Path(path)
-    if target.suffix not in METADATA:
-        raise ValueError(
-            f"A picture's name must end in one of {', '.join(METADATA)}, but got {target.name!r}; rename it."
-        )
-    with figure_style():
-        figure = ranking_figure(ranking, marked=marked)
-        atomic_write(target, lambda file: figure.savefig(file, dpi=200, metadata=METADATA[target.suffix]))
+    save_figure(lambda: ranking_figure(ranking, marked=marked), path)
 
 
 def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
