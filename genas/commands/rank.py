@@ -37,7 +37,6 @@ from genas.tables import Column, Table, load_table
 
 NO_RUN = "none"
 _DEFAULT_METRICS = ("angle", "loss", "accuracy", "flatness", "angle+flatness")
-_BASELINES = ("params", "macs", "count", "live_edges", "random")
 
 
 def rank(
