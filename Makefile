@@ -39,7 +39,7 @@ tests: $(WHEEL)/genas
 clean:
 	rm -rf .venv build
 
-SOURCES := $(shell find genas supernet metrics search tools/recipes -name '*.py' -o -name '*.yaml' -o -name py.typed)
+SOURCES := $(shell find genas supernet metrics search tools/recipes -name '*.py' -o -name '*.yaml' -o -name '*.npz' -o -name py.typed)
 
 $(WHEEL)/genas: .venv/installed-dev $(SOURCES)
 	rm -rf build

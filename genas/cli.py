@@ -45,6 +45,11 @@ VERBS = {
         "genas.commands.na_tables", "na_tables", "Repeat the tables of Neighborhood-Aware NAS on ground truth."
     ),
     "evolve": Verb("genas.commands.evolve", "evolve", "Search a trained supernet for the best architecture."),
+    "search": Verb(
+        "genas.commands.search_differentiable",
+        "search_differentiable",
+        "Search by gradient descent: DARTS and its descendants, with flat minima.",
+    ),
     "rank": Verb("genas.commands.rank", "rank", "Measure how well metrics rank architectures, against ground truth."),
 }
 

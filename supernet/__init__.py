@@ -5,6 +5,7 @@ from __future__ import annotations
 from genas.supernet.calibration import Calibration, calibrate
 from genas.supernet.fitting import fit
 from genas.supernet.inference import Evaluation, evaluate, fold_bn, folded
+from genas.supernet.mixtures import Mixture, MixtureOptions
 from genas.supernet.network import CellNetwork, NetworkPath
 from genas.supernet.oneshot import SupernetTrainer, TrainingSettings
 from genas.supernet.sampling import PathSampler, PathSampling
@@ -17,6 +18,8 @@ __all__ = [
     "CellNetwork",
     "Evaluation",
     "LearningRate",
+    "Mixture",
+    "MixtureOptions",
     "NetworkPath",
     "Optimization",
     "PathSampler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import cast, final
@@ -12,7 +13,10 @@ from torch.nn import functional
 
 from genas.spaces.base import NONE, CellType
 from genas.spaces.skeleton import Block, Skeleton
+from genas.supernet.mixing import EdgeWeights, PartialChannels, Source, Terms
+from genas.supernet.mixtures import PLAIN, Mixture, MixtureOptions
 from genas.supernet.operations import ConvBN, FactorizedReduce, Operation, build_operation
+from genas.supernet.weighting import concatenate
 
 Genes = Sequence[int]
 
@@ -69,6 +73,10 @@ class Cell(nn.Module):
         skeleton: Options of the operations.
         operations: The space's vocabulary.
         candidates: For every edge, the operation indices it holds.
+        options: Options of mixtures.
+
+    Raises:
+        ValueError: If the options do not suit the cell.
     """
 
     def __init__(
@@ -78,20 +86,19 @@ class Cell(nn.Module):
         skeleton: Skeleton,
         operations: tuple[str, ...],
         candidates: Sequence[Sequence[int]],
+        options: MixtureOptions = PLAIN,
     ) -> None:
         super().__init__()
-        self.cell_type, self.block, self.operations = cell_type, block, operations
+        self.cell_type, self.block, self.operations, self.options = (cell_type, block, operations, options)
         self.candidates = tuple(tuple(edge) for edge in candidates)
+        self.active_channels = self._active_channels()
         if cell_type.num_inputs > 1:  # NAS-Bench-201's cells read their input as it is
             self.preprocess = nn.ModuleList(self._preprocessing(block, skeleton))
         self.edges = nn.ModuleList(
             nn.ModuleDict(
                 {
                     operations[index]: build_operation(
-                        operations[index],
-                        block.channels,
-                        block.stride if source < cell_type.num_inputs else 1,
-                        skeleton,
+                        operations[index], self.active_channels, self.stride(source), skeleton
                     )
                     for index in edge
                     if index != NONE
@@ -99,6 +106,33 @@ class Cell(nn.Module):
             )
             for (source, _), edge in zip(cell_type.edges, self.candidates, strict=True)
         )
+        self.auxiliary_skips = nn.ModuleDict()
+
+    def _active_channels(self) -> int:
+        groups, channels = self.options.partial_channels, self.block.channels
+        if channels % groups:
+            raise ValueError(
+                f"partial_channels must divide the {channels} channels of every cell, but is {groups}; "
+                "choose another number of channels."
+            )
+        if self.options.partial_scope == "cell" and self.cell_type.num_inputs > 1:
+            raise ValueError(
+                f"partial_scope 'cell' needs cells with one input, but {self.cell_type.name} cells have "
+                f"{self.cell_type.num_inputs}; choose 'edges'."
+            )
+        return channels // groups
+
+    def stride(self, source: int) -> int:
+        """Stride of the edges that start at a node."""
+        return self.block.stride if source < self.cell_type.num_inputs else 1
+
+    def add_auxiliary_skips(self) -> None:
+        """Give every edge of stride 2 its auxiliary skip connection, after all else so that nothing else shifts."""
+        for edge, (source, _) in enumerate(self.cell_type.edges):
+            if self.stride(source) > 1:
+                self.auxiliary_skips[str(edge)] = FactorizedReduce(
+                    self.active_channels, self.active_channels, affine=False
+                )
 
     @staticmethod
     def _preprocessing(block: Block, skeleton: Skeleton) -> list[Operation]:
@@ -114,13 +148,13 @@ class Cell(nn.Module):
         """The module of operation ``index`` on an edge."""
         return cast(Operation, cast(nn.ModuleDict, self.edges[edge])[self.operations[index]])
 
-    def forward(self, states: Sequence[Tensor], choice: Genes | Tensor, *, inputs_owned: bool = False) -> Tensor:
+    def forward(self, states: Sequence[Tensor], choice: Genes | Mixture, *, inputs_owned: bool = False) -> Tensor:
         """Run the cell.
 
         Args:
             states: The inputs, oldest first, shape ``(n, channels, H, W)`` each.
-            choice: Operation index per edge (only live edges are run), or the weights of a mixture, shape ``(edges,
-                candidates)``, column ``k`` of a row belonging to the ``k``-th candidate of that edge.
+            choice: Operation index per edge (only live edges are run), or a mixture, whose column ``k`` belongs to the
+                ``k``-th candidate of an edge.
             inputs_owned: Whether the cell is the only reader of its inputs and may change them in place.
 
         Returns:
@@ -130,21 +164,15 @@ class Cell(nn.Module):
         if self.cell_type.num_inputs > 1:
             inputs = [layer(functional.relu(state)) for layer, state in zip(self.preprocess, states, strict=True)]
             inputs_owned = True
-        if isinstance(choice, Tensor):
-            nodes = Nodes(
-                inputs,
-                self.cell_type.num_nodes,
-                inputs_owned=inputs_owned,
-                read_plain=set(range(self.cell_type.num_nodes)),
-            )
-            self._run_mixture(nodes, choice)
-        else:
-            plan = self._plan(choice)
-            plain = {self.cell_type.edges[edge][0] for edge in plan if not self.operation(edge, choice[edge]).rectified}
-            plain.update(self.cell_type.output_nodes)
-            nodes = Nodes(inputs, self.cell_type.num_nodes, inputs_owned=inputs_owned, read_plain=plain)
-            self._run_path(nodes, plan, choice)
-        return self._output(nodes, inputs[-1])
+        if isinstance(choice, Mixture):
+            return self._mix(inputs, choice)
+        plan = self._plan(choice)
+        plain = {self.cell_type.edges[edge][0] for edge in plan if not self.operation(edge, choice[edge]).rectified}
+        plain.update(self.cell_type.output_nodes)
+        nodes = Nodes(inputs, self.cell_type.num_nodes, inputs_owned=inputs_owned, read_plain=plain)
+        self._run_path(nodes, plan, choice)
+        values = [nodes.read(node, rectified=False) for node in self.cell_type.output_nodes]
+        return self._output(values, inputs[-1])
 
     def _run_path(self, nodes: Nodes, plan: Sequence[int], genes: Genes) -> None:
         for edge in plan:
@@ -154,15 +182,60 @@ class Cell(nn.Module):
             assert value is not None  # live edges start at nodes that something reached
             nodes.add(target, operation(value), owned=not operation.passes_through)
 
-    def _run_mixture(self, nodes: Nodes, weights: Tensor) -> None:
-        for edge, (source, target) in enumerate(self.cell_type.edges):
-            for column, index in enumerate(self.candidates[edge]):
-                if index == NONE:
-                    continue
-                operation = self.operation(edge, index)
-                value = nodes.read(source, rectified=operation.rectified)
-                if value is not None:
-                    nodes.add(target, weights[edge, column] * operation(value), owned=True)
+    def _mix(self, inputs: list[Tensor], mixture: Mixture) -> Tensor:
+        self._check_mixture(mixture)
+        partial = PartialChannels(self.options.partial_channels)
+        if self.options.partial_scope == "cell":
+            (node,) = inputs
+            output = self._output(self._run_mixture([partial.active(node)], mixture, PartialChannels(1)), node)
+            return partial.join(output, partial.bypass(node, 1)) if partial.groups > 1 else output
+        return self._output(self._run_mixture(inputs, mixture, partial), inputs[-1])
+
+    def _run_mixture(self, inputs: list[Tensor], mixture: Mixture, partial: PartialChannels) -> list[Tensor | None]:
+        """The values of the output nodes."""
+        weights = EdgeWeights(mixture, inputs[-1])
+        values: list[Tensor | None] = [*inputs]
+        sources: list[Source | None] = [Source(value, partial, self.block.stride) for value in inputs]
+        for _, edges in itertools.groupby(enumerate(self.cell_type.edges), key=lambda item: item[1][1]):
+            terms, around = Terms(), Terms()
+            for edge, (position, _) in edges:
+                source = sources[position]
+                if source is not None:
+                    self._add_edge(edge, source, weights, terms)
+                    if partial.groups > 1:
+                        around.add_weighted(weights.edge(edge), source.bypass)
+            value, bypass = terms.total(), around.total()
+            if bypass is not None:
+                value = partial.join(self._zeros(bypass, self.active_channels) if value is None else value, bypass)
+            values.append(value)
+            sources.append(None if value is None else Source(value, partial, 1))
+        return [values[node] for node in self.cell_type.output_nodes]
+
+    def _add_edge(self, edge: int, source: Source, weights: EdgeWeights, terms: Terms) -> None:
+        for column, index in enumerate(self.candidates[edge]):
+            if index != NONE:
+                weight = weights.operation(edge, column)
+                source.add(self.operations[index], self.operation(edge, index), weight, terms)
+        if weights.has_skip:
+            if source.stride == 1:
+                terms.add_weighted(weights.skip(edge), source.value)
+            else:
+                reduction = cast(FactorizedReduce, self.auxiliary_skips[str(edge)])
+                terms.add(reduction.weighted(source.read(reduction), weights.skip(edge)))
+
+    def _check_mixture(self, mixture: Mixture) -> None:
+        edges, width = len(self.candidates), max(map(len, self.candidates))
+        shape = tuple(mixture.operations.shape)
+        if len(shape) != 2 or shape[0] != edges or shape[1] < width:
+            raise ValueError(
+                f"The mixture of a {self.cell_type.name} cell must have {edges} rows, one per edge, of {width} "
+                f"candidates, but its operations have the shape {shape}."
+            )
+        if mixture.skip and not self.options.auxiliary_skip:
+            raise ValueError(
+                f"A mixture with an auxiliary skip of {mixture.skip} needs a network that has them: build it with "
+                "MixtureOptions(auxiliary_skip=True)."
+            )
 
     def _plan(self, genes: Genes) -> tuple[int, ...]:
         self.check(genes)
@@ -175,8 +248,14 @@ class Cell(nn.Module):
             genes: Operation index per edge.
 
         Raises:
-            ValueError: If there is not one gene per edge, or an edge does not hold its operation.
+            ValueError: If there is not one gene per edge, an edge does not hold its operation, or the cell has partial
+                channels.
         """
+        if self.options.partial_channels > 1:
+            raise ValueError(
+                f"A network with partial_channels {self.options.partial_channels} runs mixtures only, no discrete "
+                "paths; build one with partial_channels 1 for them."
+            )
         if len(genes) != len(self.candidates):
             raise ValueError(
                 f"The path of a cell must have {len(self.candidates)} genes, one per edge, but got {len(genes)}."
@@ -188,15 +267,11 @@ class Cell(nn.Module):
                     f"but the path asks for index {gene}; choose one of {list(candidates)}."
                 )
 
-    def _output(self, nodes: Nodes, like: Tensor) -> Tensor:
-        size, channels = self.block.node_size, self.block.channels
+    def _output(self, values: Sequence[Tensor | None], like: Tensor) -> Tensor:
+        found = [self._zeros(like, like.shape[1]) if value is None else value for value in values]
+        return found[0] if len(found) == 1 else concatenate(found)
 
-        def value(node: int) -> Tensor:
-            found = nodes.read(node, rectified=False)
-            if found is not None:
-                return found
-            zeros = like.new_zeros(len(like), channels, size, size)
-            return zeros.to(memory_format=torch.channels_last)
-
-        values = [value(node) for node in self.cell_type.output_nodes]
-        return values[0] if len(values) == 1 else torch.cat(values, dim=1)
+    def _zeros(self, like: Tensor, channels: int) -> Tensor:
+        """What a node is that nothing reaches."""
+        zeros = like.new_zeros(len(like), channels, self.block.node_size, self.block.node_size)
+        return zeros.to(memory_format=torch.channels_last)

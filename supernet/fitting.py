@@ -53,7 +53,7 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        while trainer.step_number < trainer.total_steps:
+        while not trainer.finished:
             trainer.step()
             bar.update()
             epoch_ends = trainer.step_number % trainer.steps_per_epoch == 0
@@ -62,8 +62,7 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
                 trainer.check_finite()
                 bar.set_postfix(loss=f"{trainer.mean_loss:.3f}", refresh=False)
             if epoch_ends:
-                _log_epoch(trainer, run, time.monotonic() - started_at)
-                trainer.loss_sum.zero_()
+                run.log({**trainer.end_epoch(), "seconds": round(time.monotonic() - started_at, 3)})
             if checkpoint_due:
                 atomic_write(run.state, lambda path: torch.save(trainer.state(), path))
                 saved_at = time.monotonic()
@@ -71,20 +70,8 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     run.state.unlink(missing_ok=True)
 
 
-def _log_epoch(trainer: Trainer, run: Run, seconds: float) -> None:
-    run.log(
-        {
-            "epoch": trainer.step_number // trainer.steps_per_epoch,
-            "step": trainer.step_number,
-            "train_loss": trainer.mean_loss,
-            "learning_rate": trainer.optimizer.param_groups[0]["lr"],
-            "seconds": round(seconds, 3),
-        }
-    )
-
-
 def _save_weights(trainer: Trainer, path: Any) -> None:
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.network.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.learnt().items()}
     atomic_write(path, lambda temporary: save_file(state, temporary))
 
 

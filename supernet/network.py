@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import final
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from genas.seeding import derived_seed
 from genas.spaces.base import NONE, Architecture, SearchSpace
 from genas.spaces.skeleton import Skeleton
 from genas.supernet.cells import Cell, Genes
+from genas.supernet.mixtures import PLAIN, Mixture, MixtureOptions
 from genas.supernet.operations import Noise
 from genas.supernet.skeletons import AuxiliaryHead, ResidualReduction, build_head, build_stems
 
@@ -30,9 +32,11 @@ class CellNetwork(nn.Module):
         space: The search space: cell types and operations.
         skeleton: The macro-structure.
         candidates: For every gene, the operation indices that the network holds; all of the space's by default.
+        options: How the cells run mixtures.
 
     Raises:
-        ValueError: If the number of ``candidates`` is not the space's number of genes.
+        ValueError: If the number of ``candidates`` is not the space's number of genes, or ``options`` do not suit the
+            cells.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -44,10 +48,14 @@ class CellNetwork(nn.Module):
     """
 
     def __init__(
-        self, space: SearchSpace, skeleton: Skeleton, candidates: Sequence[Sequence[int]] | None = None
+        self,
+        space: SearchSpace,
+        skeleton: Skeleton,
+        candidates: Sequence[Sequence[int]] | None = None,
+        options: MixtureOptions = PLAIN,
     ) -> None:
         super().__init__()
-        self.space, self.skeleton = space, skeleton
+        self.space, self.skeleton, self.options = space, skeleton, options
         self.candidates = tuple(tuple(edge) for edge in (space.candidates if candidates is None else candidates))
         if len(self.candidates) != space.num_genes:
             raise ValueError(
@@ -62,10 +70,15 @@ class CellNetwork(nn.Module):
                 self.blocks.append(ResidualReduction(block.in_channels[0], block.channels))
             else:
                 cell_type = space.cell_types[block.cell_type]
-                self.blocks.append(Cell(cell_type, block, skeleton, space.operations, by_type[block.cell_type]))
+                held = by_type[block.cell_type]
+                self.blocks.append(Cell(cell_type, block, skeleton, space.operations, held, options))
         self.head = build_head(skeleton)
         self.auxiliary = AuxiliaryHead(skeleton) if skeleton.auxiliary else None
+        if options.auxiliary_skip:
+            for cell in self.cells:
+                cell.add_auxiliary_skips()
         self._noises = [module for module in self.modules() if isinstance(module, Noise)]
+        self._norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -83,13 +96,13 @@ class CellNetwork(nn.Module):
         by_type = self.space.split(architecture)
         return tuple(by_type[cell_type] for cell_type in self.cell_types)
 
-    def forward(self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, choice: Sequence[Genes | Mixture] | None = None) -> Tensor:
         """Logits of a batch.
 
         Args:
             images: Normalised images, shape ``(n, image_channels, H, W)``.
-            choice: For every cell the operation index of each edge (one-shot), or the weights of the operations, shape
-                ``(edges, candidates)`` (differentiable). ``None`` is for a stand-alone network: its only path.
+            choice: For every cell the operation index of each edge (one-shot), or a mixture (differentiable). ``None``
+                is for a stand-alone network: its only path.
 
         Returns:
             Logits, shape ``(n, num_classes)``.
@@ -98,7 +111,7 @@ class CellNetwork(nn.Module):
         return logits
 
     def forward_with_auxiliary(
-        self, images: Tensor, choice: Sequence[Genes | Tensor] | None = None
+        self, images: Tensor, choice: Sequence[Genes | Mixture] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Logits of the head and of the auxiliary head, for training with an auxiliary loss.
 
@@ -118,7 +131,7 @@ class CellNetwork(nn.Module):
         return logits, side
 
     def _run(
-        self, images: Tensor, choice: Sequence[Genes | Tensor] | None, *, auxiliary: bool
+        self, images: Tensor, choice: Sequence[Genes | Mixture] | None, *, auxiliary: bool
     ) -> tuple[Tensor, Tensor | None]:
         per_cell = iter(self._only_path() if choice is None else self._checked(choice))
         states, side = self._stem_states(images), None
@@ -139,7 +152,7 @@ class CellNetwork(nn.Module):
         first = self.stems[0](images)
         return [first, self.stems[1](first) if len(self.stems) > 1 else first]
 
-    def _checked(self, choice: Sequence[Genes | Tensor]) -> Sequence[Genes | Tensor]:
+    def _checked(self, choice: Sequence[Genes | Mixture]) -> Sequence[Genes | Mixture]:
         if len(choice) != len(self.cell_types):
             raise ValueError(
                 f"choice must have one entry for each of the {len(self.cell_types)} cells, but has {len(choice)}; "
@@ -166,8 +179,11 @@ class CellNetwork(nn.Module):
             architecture: A valid architecture whose operations the network holds.
 
         Returns:
-            A network with one operation per edge, in the same mode (training or evaluation), that shares no memory with
-            this one.
+            A network with one operation per edge and without auxiliary skip connections, in the same mode (training or
+            evaluation), that shares no memory with this one.
+
+        Raises:
+            ValueError: If the architecture is not valid, or the network lacks an operation or has partial channels.
         """
         genes = self.space.check(architecture)
         for cell, own in zip(self.cells, self.path(genes), strict=True):
@@ -179,7 +195,9 @@ class CellNetwork(nn.Module):
         return subnet.train(self.training)
 
     @classmethod
-    def initialised(cls, space: SearchSpace, skeleton: Skeleton, seed: int) -> CellNetwork:
+    def initialised(
+        cls, space: SearchSpace, skeleton: Skeleton, seed: int, options: MixtureOptions = PLAIN
+    ) -> CellNetwork:
         """A network with all of the space's operations and torch's default initialisation, drawn from a seed.
 
         Torch's initialisers read its global generator; it is put back afterwards.
@@ -188,13 +206,31 @@ class CellNetwork(nn.Module):
             space: The search space.
             skeleton: The macro-structure.
             seed: Root seed of the run.
+            options: How the cells run mixtures.
 
         Returns:
             The supernet on the CPU, in training mode.
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
-            return cls(space, skeleton)
+            return cls(space, skeleton, options=options)
+
+    @contextlib.contextmanager
+    def statistics(self, kind: Literal["batch", "recorded", "running"]) -> Iterator[None]:
+        """Say what BN normalises by, whatever mode the network is in, for the time of a ``with`` block.
+
+        Args:
+            kind: Statistics of the batch; the same, which also move the running ones; or the running ones.
+        """
+        before = [(norm.training, norm.track_running_stats) for norm in self._norms]
+        try:
+            for norm in self._norms:  # past __setattr__ of nn.Module, which would take longer than a small cell
+                norm.__dict__["training"] = kind != "running"
+                norm.__dict__["track_running_stats"] = kind == "recorded"
+            yield
+        finally:
+            for norm, (training, tracked) in zip(self._norms, before, strict=True):
+                norm.__dict__["training"], norm.__dict__["track_running_stats"] = (training, tracked)
 
     def seed_noise(self, seed: int) -> None:
         """Seed the operations that draw noise (S4); every such operation shares one generator."""

@@ -11,9 +11,10 @@ import torch
 from genas.data import ImageData
 from genas.seeding import generator
 from genas.supernet.network import CellNetwork, NetworkPath
+from genas.supernet.path_training import PathTrainer
 from genas.supernet.sampling import PathSampler, PathSampling
 from genas.supernet.schedules import LearningRate
-from genas.supernet.training import Optimization, Trainer
+from genas.supernet.training import Optimization
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TrainingSettings(Optimization):
 
 
 @final
-class SupernetTrainer(Trainer):
+class SupernetTrainer(PathTrainer):
     """Trains a supernet: every step takes the paths that :class:`PathSampler` draws for it.
 
     Args:

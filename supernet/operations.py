@@ -1,13 +1,13 @@
 """The candidate operations of the cells.
 
 Every operation maps a node of ``C`` channels to ``C`` channels at stride 1 or 2. Operations that start with a ReLU do
-not apply it
-themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node once for all of
-    its readers.
+not apply it themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node
+once for all of its readers.
 """
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from typing import ClassVar
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genas.spaces.skeleton import Skeleton
+from genas.supernet.depthwise import DepthwiseConv
+from genas.supernet.weighting import weighted_norm
 
 
 class Operation(nn.Module):
@@ -27,6 +29,38 @@ class Operation(nn.Module):
 
     passes_through: ClassVar[bool] = False
     """Whether the output is the input itself, not a new tensor."""
+
+    def weighted(self, node: Tensor, weight: Tensor) -> Tensor:
+        """The output times a weight, as a new tensor.
+
+        Args:
+            node: The input.
+            weight: A scalar.
+
+        Returns:
+            As the operation's own output.
+        """
+        output: Tensor = weight * self(node)
+        return output
+
+
+class NormalizedOperation(Operation, abc.ABC):
+    """An operation that ends with BN, which takes on the weight for free."""
+
+    bn: nn.BatchNorm2d
+
+    @abc.abstractmethod
+    def features(self, node: Tensor) -> Tensor:
+        """What is normalised."""
+
+    def forward(self, node: Tensor) -> Tensor:
+        """The output of the operation."""
+        output: Tensor = self.bn(self.features(node))
+        return output
+
+    def weighted(self, node: Tensor, weight: Tensor) -> Tensor:
+        """The output times a weight; see :meth:`Operation.weighted`."""
+        return weighted_norm(self.bn, self.features(node), weight)
 
 
 class Skip(Operation):
@@ -108,7 +142,7 @@ class Pool(Operation):
         return pooled if self.bn is None else self.bn(pooled)
 
 
-class ConvBN(Operation):
+class ConvBN(NormalizedOperation):
     """Convolution and BN; with the cell's ReLU before it, NAS-Bench-201's ReLU-Conv-BN and DARTS' preprocessing.
 
     Args:
@@ -136,27 +170,26 @@ class ConvBN(Operation):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
         self.bn = nn.BatchNorm2d(out_channels, affine=affine)
 
-    def forward(self, node: Tensor) -> Tensor:
-        """Normalised convolution of the input."""
-        output: Tensor = self.bn(self.conv(node))
+    def features(self, node: Tensor) -> Tensor:
+        """Convolution of the input."""
+        output: Tensor = self.conv(node)
         return output
 
 
-class DilConv(Operation):
+class DilConv(NormalizedOperation):
     """DARTS' dilated separable convolution: depthwise with dilation 2, pointwise, BN."""
 
     rectified: ClassVar[bool] = True
 
     def __init__(self, channels: int, kernel: int, stride: int, *, dilation: int = 2, affine: bool = True) -> None:
         super().__init__()
-        padding = dilation * (kernel // 2)
-        self.depthwise = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+        self.depthwise = DepthwiseConv(channels, kernel, stride, dilation)
         self.conv = nn.Conv2d(channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
 
-    def forward(self, node: Tensor) -> Tensor:
-        """Normalised separable convolution of the input."""
-        output: Tensor = self.bn(self.conv(self.depthwise(node)))
+    def features(self, node: Tensor) -> Tensor:
+        """Separable convolution of the input."""
+        output: Tensor = self.conv(self.depthwise(node))
         return output
 
 
@@ -172,11 +205,15 @@ class SepConv(Operation):
 
     def forward(self, node: Tensor) -> Tensor:
         """Twice-applied separable convolution of the input."""
-        output: Tensor = self.second(functional.relu(self.first(node)))
+        output: Tensor = self.second(functional.relu(self.first(node), inplace=True))
         return output
 
+    def weighted(self, node: Tensor, weight: Tensor) -> Tensor:
+        """The output times a weight; see :meth:`Operation.weighted`."""
+        return self.second.weighted(functional.relu(self.first(node), inplace=True), weight)
 
-class FactorizedReduce(Operation):
+
+class FactorizedReduce(NormalizedOperation):
     """Halves the size without losing pixels: two strided 1x1 convolutions, one shifted by a pixel down and right.
 
     An odd image is padded with one row and one column of zeros for the second convolution.
@@ -190,12 +227,11 @@ class FactorizedReduce(Operation):
         self.conv_odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, affine=affine)
 
-    def forward(self, node: Tensor) -> Tensor:
-        """Reduced node, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""
+    def features(self, node: Tensor) -> Tensor:
+        """Reduced node before BN, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""
         height, width = node.shape[-2:]
         shifted = functional.pad(node, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else node
-        output: Tensor = self.bn(torch.cat([self.conv_even(node), self.conv_odd(shifted[:, :, 1:, 1:])], dim=1))
-        return output
+        return torch.cat([self.conv_even(node), self.conv_odd(shifted[:, :, 1:, 1:])], dim=1)
 
 
 class Noise(Operation):

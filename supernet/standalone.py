@@ -10,8 +10,9 @@ import torch
 
 from genas.data import ImageData
 from genas.supernet.network import CellNetwork, NetworkPath
+from genas.supernet.path_training import PathTrainer
 from genas.supernet.schedules import LearningRate
-from genas.supernet.training import Optimization, Trainer
+from genas.supernet.training import Optimization
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class StandaloneSettings(Optimization):
 
 
 @final
-class StandaloneTrainer(Trainer):
-    """Trains a network that has one operation per edge; the arguments are those of :class:`Trainer`."""
+class StandaloneTrainer(PathTrainer):
+    """Trains a network that has one operation per edge; the arguments are those of :class:`PathTrainer`."""
 
     def paths(self, step: int) -> Sequence[NetworkPath | None]:  # noqa: ARG002
         """The network's only path."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from genas.choices import check_choices
 from genas.data import Augmentation, ImageData
 from genas.errors import TrainingDiverged
 from genas.seeding import derived_seed, generator, torch_generator
-from genas.supernet.network import CellNetwork, NetworkPath
+from genas.supernet.network import CellNetwork
 from genas.supernet.schedules import LearningRate
 
 
@@ -72,7 +72,7 @@ class Optimization:
 
 
 class Trainer(abc.ABC):
-    """Trains a network step by step; what it trains, and along which paths, is said by a subclass.
+    """Trains a network step by step; what happens to a batch is said by a subclass.
 
     Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be kept, so a
     checkpoint is the weights, the momentum and the number of steps, and training goes on from it as if it had never
@@ -108,23 +108,26 @@ class Trainer(abc.ABC):
         self.step_number = 0
         self.loss_sum = torch.zeros((), device=self.device)
         self.optimizer = self._make_optimizer()
-        self._order: tuple[int, Tensor] | None = None
+        self._orders: dict[str, tuple[int, Tensor]] = {}
 
     @abc.abstractmethod
-    def paths(self, step: int) -> Sequence[NetworkPath | None]:
-        """The paths of one step, whose gradients are summed.
+    def learn(self, images: Tensor, labels: Tensor) -> None:
+        """Take in one batch: move the weights, and add the training loss to ``loss_sum``.
 
         Args:
-            step: Number of the step, from 0: the source of all randomness besides the seed.
-
-        Returns:
-            At least one path; ``None`` is the only path of a stand-alone network.
+            images: Augmented and normalised, shape ``(b, channels, size, size)``.
+            labels: Class indices, shape ``(b,)``.
         """
 
     @property
-    def keeps_zero_gradients(self) -> bool:
-        """Whether weights that a step left out have a gradient of zero, not none: they still decay and keep moving."""
-        return False
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.step_number >= self.total_steps
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the next step belongs to, from 0."""
+        return self.step_number // self.steps_per_epoch
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         settings, parameters = self.settings, list(self.network.parameters())
@@ -147,46 +150,90 @@ class Trainer(abc.ABC):
         return optimizer
 
     def step(self) -> None:
-        """One step: draw a batch and its paths, sum the gradients of the paths, update the weights."""
-        settings = self.settings
+        """One step: draw a batch and learn from it."""
         epoch, position = divmod(self.step_number, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate.at(
-                epoch=epoch, step=position, steps_per_epoch=self.steps_per_epoch, epochs=settings.epochs
-            )
+            group["lr"] = self.learning_rate(epoch, position)
         images, labels = self._batch(epoch, position)
         if not self.network.training:  # setting a thousand modules at every step would cost as much as some of them
             self.network.train()
         self.network.seed_noise(derived_seed(self.seed, "noise operations", self.step_number))
-        # Zeros in place of None let weight decay and momentum act on operations that this step leaves out.
-        self.optimizer.zero_grad(set_to_none=not self.keeps_zero_gradients)
-        paths = self.paths(self.step_number)
-        for path in paths:
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                logits = self.network(images, path)
-            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            loss = functional.cross_entropy(wide, labels, label_smoothing=settings.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.loss_sum += loss.detach() / len(paths)
-        if settings.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
-        self.optimizer.step()
+        self.learn(images, labels)
         self.step_number += 1
 
+    def learning_rate(self, epoch: int, position: int) -> float:
+        """The learning rate of the weights in one step.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            position: Number of the step in the epoch, from 0.
+
+        Returns:
+            The settings' learning rate.
+        """
+        settings = self.settings
+        return settings.learning_rate.at(
+            epoch=epoch, step=position, steps_per_epoch=self.steps_per_epoch, epochs=settings.epochs
+        )
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy in nats, in float32 at least."""
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return functional.cross_entropy(wide, labels, label_smoothing=self.settings.label_smoothing)
+
+    def move_weights(self) -> None:
+        """Clip the gradients of the weights and take one step of SGD."""
+        if self.settings.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+
     def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
-        if self._order is None or self._order[0] != epoch:
-            order = generator(self.seed, "batches", epoch).permutation(len(self.labels))
-            self._order = epoch, torch.from_numpy(order).to(self.device)
-        chosen = self._order[1][position * self.settings.batch_size : (position + 1) * self.settings.batch_size]
+        start = position * self.settings.batch_size
+        chosen = self.shuffled("batches", epoch, len(self.labels))[start : start + self.settings.batch_size]
         draws = torch_generator(self.seed, "augmentation", self.step_number)
         images, _ = self.data.training_batch(chosen, self.augmentation, draws, self.dtype)
         return images, self.labels[chosen]
+
+    def shuffled(self, stream: str, epoch: int, count: int) -> Tensor:
+        """A random order that lasts for an epoch.
+
+        Args:
+            stream: Name of the random stream.
+            epoch: Number of the epoch, from 0.
+            count: How many there are to order.
+
+        Returns:
+            The positions ``0 .. count - 1``, shape ``(count,)``, on the device.
+        """
+        if stream not in self._orders or self._orders[stream][0] != epoch:
+            order = generator(self.seed, stream, epoch).permutation(count)
+            self._orders[stream] = epoch, torch.from_numpy(order).to(self.device)
+        return self._orders[stream][1]
 
     @property
     def mean_loss(self) -> float:
         """Mean training loss of the current epoch so far, in nats, each step counted once."""
         steps = self.step_number % self.steps_per_epoch or self.steps_per_epoch
         return float(self.loss_sum) / steps
+
+    def learnt(self) -> dict[str, Tensor]:
+        """What the training is for, by name: what ``weights.safetensors`` holds."""
+        return self.network.state_dict()
+
+    def end_epoch(self) -> dict[str, Any]:
+        """Close an epoch, after its last step.
+
+        Returns:
+            Its line of the log: plain values.
+        """
+        record = {
+            "epoch": self.epoch,
+            "step": self.step_number,
+            "train_loss": self.mean_loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+        self.loss_sum.zero_()
+        return record
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, for ``torch.save``."""
@@ -215,11 +262,14 @@ class Trainer(abc.ABC):
             TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. A weight is looked at too
                 because the step that ruins it still has a finite loss, and must not be saved.
         """
-        sums = torch.stack([parameter.detach().sum() for parameter in self.network.parameters()])
-        if not (torch.isfinite(self.loss_sum) and torch.isfinite(sums).all()):
+        self._check_sum("weights", self.network.parameters())
+
+    def _check_sum(self, what: str, tensors: Iterable[Tensor]) -> None:
+        total = torch.stack([tensor.detach().sum() for tensor in tensors])
+        if not (torch.isfinite(self.loss_sum) and torch.isfinite(total).all()):
             raise TrainingDiverged(
-                f"The training loss and the weights must stay finite, but by step {self.step_number} of "
-                f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the weights "
-                f"{float(sums.sum())}. If there is a checkpoint, it is the last good one. "
+                f"The training loss and the {what} must stay finite, but by step {self.step_number} of "
+                f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the {what} "
+                f"{float(total.sum())}. If there is a checkpoint, it is the last good one. "
                 "Lower the learning rate, or set gradient_clip, in a new run."
             )

@@ -1,7 +1,8 @@
 """Measure genas against a slow, obvious reference, side by side in one run: ``python tools/measure_speed.py --help``.
 
 First both are shown to compute the same (``speed/check.py``). Then they take turns at every job (``speed/bench.py``):
-genas as its commands run it, the reference (``speed/reference.py``) in one process with all threads.
+genas as its commands run it, the reference (``speed/reference.py``) in one process with all threads. With
+``--jobs search`` the jobs are the steps of differentiable searches, the reference ``speed/textbook_search.py``.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import numpy as np
 from safetensors.torch import save_file
 from speed.bench import ANGLES, WARM_STEPS, Bench
 from speed.check import BATCH_SIZE
+from speed.search_bench import METHODS, SearchSetting, measure_search
 from speed.sides import Setting, peak_memory
 
 from genas.arguments import read_arguments
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.reporting import say, table
 from genas.data import DataOptions
-from genas.devices import available_cores
+from genas.devices import available_cores, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import ScoringSettings
 from genas.runs import Run
@@ -51,9 +53,11 @@ def measure_speed(
     precision: str = "auto",
     threads: int | None = None,
     loader_workers: int = 0,
+    jobs: Literal["one-shot", "search"] = "one-shot",
+    methods: str = ",".join(METHODS),
     json: Path | None = None,
 ) -> None:
-    """Measure training, scoring, evaluation and angles of genas and of a slow reference, which take turns.
+    """Measure training, scoring, evaluation and angles, or search steps, of genas and of a slow reference in turns.
 
     Args:
         space: Search space.
@@ -62,7 +66,7 @@ def measure_speed(
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); by default the published number.
         rounds: How often each job is timed on each side.
-        steps: Training steps of 64 images per round.
+        steps: Training or search steps of 64 images per round.
         candidates: Architectures scored per round.
         images: Validation images.
         calibration_images: Images of a BN calibration.
@@ -71,11 +75,16 @@ def measure_speed(
         threads: Threads of training, of the reference, and number of processes with which genas scores; by default
             all cores.
         loader_workers: Worker processes of each of the reference's data loaders.
+        jobs: Those of one-shot search, or the steps of differentiable searches on random images.
+        methods: Which of these searches, joined by commas.
         json: File for all figures.
     """
     load = os.getloadavg()[0]
     if load > 0.5:
         print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
+    if jobs == "search":
+        _measure_search(space, channels, cells, rounds, steps, precision, threads, methods.split(","), json)
+        return
     count = max(images, calibration_images, steps * BATCH_SIZE)
     scoring = ScoringSettings(images, Calibration(calibration, calibration_images, BATCH_SIZE))
     training = TrainingSettings(flip=True, batch_size=BATCH_SIZE)
@@ -104,6 +113,31 @@ def measure_speed(
     say(f"\nMedians (least to greatest) of {rounds} rounds. {ANGLES} angles by genas: {seconds:.2f} s.")
     if json is not None:
         write_json(json, {"facts": facts, "figures": [asdict(figure) for figure in figures]})
+
+
+def _measure_search(
+    space: str,
+    channels: int,
+    cells: int | None,
+    rounds: int,
+    steps: int,
+    precision: str,
+    threads: int | None,
+    methods: list[str],
+    json: Path | None,
+) -> None:
+    unknown = sorted(set(methods) - set(METHODS))
+    if unknown:
+        raise UsageError(f"methods must be some of {','.join(METHODS)}, but {unknown[0]!r} is none of them.")
+    compute = resolve_precision(precision, resolve_device("cpu"))
+    settings = [
+        SearchSetting(space, channels, cells, method, threads or available_cores(), compute) for method in methods
+    ]
+    figures = [figure for setting in settings for figure in measure_search(setting, rounds, steps)]
+    say(table(["job", "unit", "genas", "textbook", "ratio"], [figure.cells for figure in figures]))
+    say(f"\nMedians (least to greatest) of {rounds} rounds; gradients of both sides were the same before.")
+    if json is not None:
+        write_json(json, {"settings": [str(setting) for setting in settings], "figures": [asdict(f) for f in figures]})
 
 
 def _process() -> ProcessPoolExecutor:
@@ -143,7 +177,11 @@ def main() -> int:
     except UsageError as error:
         print(f"measure_speed.py: error: {error}", file=sys.stderr)
         return 2
-    measure_speed(**arguments)
+    try:
+        measure_speed(**arguments)
+    except UsageError as error:
+        print(f"measure_speed.py: error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -11,6 +11,7 @@ import torch
 
 from genas.commands.evaluation import ContextRecipe, Scores, worker_pool
 from genas.commands.reporting import say, table
+from genas.commands.results import draw_best, result_entry, short_name
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import (
@@ -27,7 +28,6 @@ from genas.metrics import (
     parse_metric,
     parse_terms,
 )
-from genas.report import draw_architecture
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import (
@@ -40,7 +40,6 @@ from genas.search import (
     SearchResult,
     search,
 )
-from genas.spaces import Architecture, NASBench201
 from genas.supernet.project import TrainedSupernet, load_supernet
 
 
@@ -135,11 +134,7 @@ def evolve(
         parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
         result = {"metric": metric, **_result(context, parts, found, cost_of)}
         write_json(opened.result, result)
-        opened.figures.mkdir(exist_ok=True)
-        for suffix in ("svg", "png"):
-            draw_architecture(
-                context.space, found.best, opened.figures / f"best.{suffix}", title=f"{metric}, seed {seed}"
-            )
+        draw_best(opened, context.space, found.best, f"{metric}, seed {seed}")
         _report(context, result)
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
@@ -203,19 +198,17 @@ def _summary(batch: Batch) -> dict[str, Any]:
 def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
     architectures = [architecture for architecture, _ in found.top]
     values = {name: part.values(context, architectures).tolist() for name, part in parts.items()}
-    entries = []
-    for rank, (architecture, score) in enumerate(found.top):
-        cost = architecture_cost(context.supernet, architecture, cost_of)
-        entries.append(
-            {
-                "rank": rank + 1,
-                **_names(context, architecture),
-                "score": score,
-                "metrics": {name: column[rank] for name, column in values.items()},
-                "params": cost.params,
-                "macs": cost.macs,
-            }
+    entries = [
+        result_entry(
+            context.space,
+            rank + 1,
+            architecture,
+            score=score,
+            metrics={name: column[rank] for name, column in values.items()},
+            cost=architecture_cost(context.supernet, architecture, cost_of),
         )
+        for rank, (architecture, score) in enumerate(found.top)
+    ]
     return {
         "space": context.space.name,
         "evaluations": found.evaluations,
@@ -224,11 +217,6 @@ def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cos
         "best": entries[0],
         "top": entries,
     }
-
-
-def _names(context: Context, architecture: Architecture) -> dict[str, Any]:
-    index = {"index": context.space.index(architecture)} if isinstance(context.space, NASBench201) else {}
-    return {"architecture": context.space.format(architecture), "genes": list(architecture), **index}
 
 
 def _report(context: Context, result: dict[str, Any]) -> None:
@@ -241,7 +229,7 @@ def _report(context: Context, result: dict[str, Any]) -> None:
             *[f"{entry['metrics'][name]:.5g}" for name in names],
             f"{entry['params'] / 1e6:.3f} M",
             f"{entry['macs'] / 1e6:.1f} M",
-            ",".join(map(str, entry["genes"])) if shown == "genes" else str(entry["index"]),
+            short_name(entry),
         ]
         for entry in result["top"]
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.data import DataOptions
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
@@ -66,8 +66,8 @@ def train_supernet(
     # A run goes on with what these words stood for when it began, from whichever folder it is called.
     config = SupernetConfig(
         space,
-        _absolute(data, data_options.data_root),
-        replace(data_options, data_root=_resolved(data_options.data_root), download=False),
+        absolute_data(data, data_options.data_root),
+        absolute_options(data_options),
         network,
         training,
         seed,
@@ -84,16 +84,6 @@ def train_supernet(
         subnets = _probe(run, probe, seed) if probe else None
         write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": subnets})
         say(f"supernet: {folder.weights}")
-
-
-def _resolved(path: Path | None) -> Path | None:
-    return None if path is None else path.resolve()
-
-
-def _absolute(data: str, root: Path | None) -> str:
-    """The name of a data set with the path that it may have after a colon made absolute."""
-    kind, colon, path = data.partition(":")
-    return f"{kind}:{((root or Path()) / path).resolve()}" if colon else data
 
 
 def _probe(run: Path, count: int, seed: int) -> dict[str, float | int]:

@@ -185,18 +185,22 @@ class ImageData:
         augmentation: Augmentation,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
+        *,
+        role: str = "train",
     ) -> tuple[Tensor, Tensor]:
         """Augmented, normalised training images and their labels.
 
         Args:
-            indices: Positions in the training split, int64, shape ``(b,)``, on any device.
+            indices: Positions in the split, int64, shape ``(b,)``, on any device.
             augmentation: The random changes; its crop border is black, its cutout is the mean colour.
             generator: CPU generator, so that all devices draw the same.
             dtype: Floating type of the images.
+            role: The split: a differentiable search trains its architecture on ``valid``.
 
         Returns:
             Images of shape ``(b, channels, size, size)`` in channels-last memory, and labels of shape ``(b,)``.
         """
-        indices = indices.to(self.train.labels.device)
-        moved = augmentation.moved(self.train.images[indices], generator)
-        return augmentation.cut(self.normalize(moved, dtype), generator), self.train.labels[indices]
+        split = self.splits[role]
+        indices = indices.to(split.labels.device)
+        moved = augmentation.moved(split.images[indices], generator)
+        return augmentation.cut(self.normalize(moved, dtype), generator), split.labels[indices]

@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from genas.spaces.skeleton import Skeleton
 
 Architecture = tuple[int, ...]
 """One point of a space: the operation index of every edge, cell type after cell type. Index 0 means: no edge."""
+
+T = TypeVar("T")
 
 NONE = 0
 """The operation index that every space reserves for "no edge"."""
@@ -100,8 +102,8 @@ class SearchSpace(abc.ABC):
         return self.size == math.prod(len(values) for values in self.choices)
 
     @final
-    def split(self, architecture: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """Return the genes of each cell type, in the order of ``cell_types``."""
+    def split(self, architecture: Sequence[T]) -> tuple[tuple[T, ...], ...]:
+        """Return the genes of each cell type, or what else there is one of per gene, in the order of ``cell_types``."""
         parts, start = [], 0
         for cell in self.cell_types:
             parts.append(tuple(architecture[start : start + len(cell.edges)]))

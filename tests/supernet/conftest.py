@@ -16,6 +16,7 @@ from torch.nn import functional
 from genas.data import ImageData, Split
 from genas.spaces import SearchSpace, Skeleton, space
 from genas.supernet import CellNetwork
+from genas.supernet.mixtures import Mixture, MixtureOptions
 
 MakeNetwork = Callable[..., CellNetwork]
 Naive = Callable[..., Tensor]
@@ -66,13 +67,14 @@ def _make(
     classes: int = 5,
     seed: int = 0,
     candidates: Sequence[Sequence[int]] | None = None,
+    mixture: MixtureOptions = MixtureOptions(),  # noqa: B008 (frozen)
     **options: Any,
 ) -> CellNetwork:
     search_space = space(name)
     skeleton = replace(_skeleton(search_space, kind, channels, cells, size, classes), **options)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = CellNetwork(search_space, skeleton, candidates).double()
+        network = CellNetwork(search_space, skeleton, candidates, mixture).double()
     _randomise(network, seed)
     network.seed_noise(seed)
     return network
@@ -208,18 +210,46 @@ def _cell(
         old, new = cell.preprocess
         older = _factorised(old, states[0]) if shrunk else _bn(old.bn, _conv(old.conv, states[0].relu()))
         inputs = [older, _bn(new.bn, _conv(new.conv, states[1].relu()))]
+    groups, whole = cell.options.partial_channels, cell.options.partial_scope == "cell"
+    if whole:
+        inputs, around = [inputs[0][:, : inputs[0].shape[1] // groups]], inputs[0][:, inputs[0].shape[1] // groups :]
     nodes: list[Any] = [*inputs, *[0.0] * (cell.cell_type.num_nodes - len(inputs))]
     for edge, (source, target) in enumerate(cell.cell_type.edges):
         stride = 2 if reduction and source < len(inputs) else 1
-        if isinstance(choice, Tensor):
-            terms = list(zip(choice[edge], cell.candidates[edge], strict=False))
+        value = nodes[source]
+        if isinstance(choice, Mixture):
+            term = _mixed_edge(cell, edge, value, choice, stride, 1 if whole else groups, noise)
         else:
-            terms = [(1.0, choice[edge])]
-        for weight, index in terms:
-            name = cell.operations[index]
-            module = cell.edges[edge][name] if name != "none" else None
-            nodes[target] = nodes[target] + weight * _operation(name, module, nodes[source], stride, noise)
-    return nodes[-1] if cell.cell_type.output == "last" else torch.cat(nodes[len(inputs) :], dim=1)
+            name = cell.operations[choice[edge]]
+            term = _operation(name, cell.edges[edge][name] if name != "none" else None, value, stride, noise)
+        nodes[target] = nodes[target] + term
+    output = nodes[-1] if cell.cell_type.output == "last" else torch.cat(nodes[len(inputs) :], dim=1)
+    return _shuffled([output, around], groups) if whole else output
+
+
+def _mixed_edge(
+    cell: Any, edge: int, node: Tensor, mixture: Mixture, stride: int, groups: int, noise: torch.Generator
+) -> Tensor:
+    """One edge by itself: candidates, auxiliary skip, what goes around them, shuffle, edge weight."""
+    value, rest = node[:, : node.shape[1] // groups], node[:, node.shape[1] // groups :]
+    total = torch.zeros_like(value[:, :, ::stride, ::stride])
+    for weight, index in zip(mixture.operations[edge], cell.candidates[edge], strict=False):
+        name = cell.operations[index]
+        module = cell.edges[edge][name] if name != "none" else None
+        total = total + weight * _operation(name, module, value, stride, noise)
+    if mixture.skip:
+        plain = value if stride == 1 else _factorised(cell.auxiliary_skips[str(edge)], value)
+        total = total + mixture.skip * plain
+    if groups > 1:
+        total = _shuffled([total, rest if stride == 1 else functional.max_pool2d(rest, 2)], groups)
+    return total if mixture.edges is None else mixture.edges[edge] * total
+
+
+def _shuffled(parts: list[Tensor], groups: int) -> Tensor:
+    """Channel by channel, the first of each of the groups, then the second of each, and so on."""
+    values = torch.cat(parts, dim=1)
+    size = values.shape[1] // groups
+    return values[:, [group * size + position for position in range(size) for group in range(groups)]]
 
 
 def _residual(block: Any, values: Tensor) -> Tensor:

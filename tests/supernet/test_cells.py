@@ -10,6 +10,7 @@ import torch
 
 from genas.spaces import DARTS, NASBench201, Skeleton
 from genas.supernet.cells import Cell, Nodes
+from genas.supernet.mixtures import Mixture
 from genas.supernet.operations import ConvBN, FactorizedReduce
 
 SPACE_201 = NASBench201()
@@ -128,7 +129,7 @@ def test_gradcheck_of_a_darts_mixture(position) -> None:
     cell = cell_darts(position, channels=2).eval()
     weights = torch.rand(14, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
     states = [state.requires_grad_() for state in states_of(cell, 1)]
-    function = lambda older, newer, weights: cell([older, newer], weights)
+    function = lambda older, newer, weights: cell([older, newer], Mixture(weights))
     assert torch.autograd.gradcheck(function, [*states, weights], fast_mode=True)
 
 

@@ -7,27 +7,27 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from genas.spaces import NASBench201, space
 from genas.supernet import CellNetwork
+from genas.supernet.mixtures import Mixture
 
 SPACES = ("nasbench201", "darts", "s1", "s3", "s4")  # darts7 and s2 hold a part of the operations of darts
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 
 
-def one_hot(network: CellNetwork, path: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-    """Weights of a mixture that is the discrete path."""
-    weights = []
+def one_hot(network: CellNetwork, path: tuple[tuple[int, ...], ...]) -> list[Mixture]:
+    """The mixtures that are the discrete path."""
+    mixtures = []
     for cell, genes in zip(network.cells, path, strict=True):
         width = max(len(edge) for edge in cell.candidates)
         rows = torch.zeros(len(genes), width, dtype=torch.float64)
         for edge, (gene, candidates) in enumerate(zip(genes, cell.candidates, strict=True)):
             if gene in candidates:  # where none is not a candidate, no edge is a row of zeros
                 rows[edge, candidates.index(gene)] = 1.0
-        weights.append(rows)
-    return weights
+        mixtures.append(Mixture(rows))
+    return mixtures
 
 
 # ------------------------------------------------------------------------------------------------------- slow reference
@@ -87,7 +87,8 @@ def test_a_mixture_equals_the_slow_reference(name, shared_network, random_images
     choice = []
     for cell in network.cells:
         width = max(len(edge) for edge in cell.candidates)
-        choice.append(torch.rand(len(cell.candidates), width, generator=generator, dtype=torch.float64))
+        weights = torch.rand(len(cell.candidates), width, generator=generator, dtype=torch.float64)
+        choice.append(Mixture(weights))
     network.seed_noise(3)
     torch.testing.assert_close(network(images, choice), naive_logits(network, images, choice, 3), **EXACT)
 
@@ -138,9 +139,9 @@ def test_gradients_of_a_mixture_equal_those_of_the_slow_reference(
         for cell in network.cells
     ]
     targets = torch.tensor([0, 1, 2])
-    everything = [*weights, *network.parameters()]
-    fast = torch.autograd.grad(functional.cross_entropy(network(images, weights), targets), everything)
-    slow = torch.autograd.grad(functional.cross_entropy(naive_logits(network, images, weights), targets), everything)
+    everything, mixtures = [*weights, *network.parameters()], [Mixture(rows) for rows in weights]
+    fast = torch.autograd.grad(functional.cross_entropy(network(images, mixtures), targets), everything)
+    slow = torch.autograd.grad(functional.cross_entropy(naive_logits(network, images, mixtures), targets), everything)
     assert all(gradient.abs().sum() > 0 for gradient in fast[: len(weights)])
     for left, right in zip(fast, slow, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-10)

@@ -168,3 +168,37 @@ def test_every_option_is_documented(load: Callable[[str], ModuleType]) -> None:
 def test_the_timed_subnet_is_valid(load: Callable[[str], ModuleType], space: str) -> None:
     bench = load("speed/bench.py")
     assert space_of(space).parse(bench.MIXED[space])
+
+
+# --------------------------------------------------------------------------------------------- differentiable searches
+
+
+@pytest.mark.parametrize(
+    ("space", "method"),
+    [
+        *[("nasbench201", method) for method in ("darts", "a2m", "beta", "lambda", "sdarts", "pc")],
+        *[("darts", method) for method in ("beta", "pc")],
+    ],
+)
+def test_search_steps_are_the_same(load: Callable[[str], ModuleType], space: str, method: str) -> None:
+    bench = load("speed/search_bench.py")
+    bench.check_same_search(bench.SearchSetting(space, 8, SPACES[space], method, 1, batch_size=3, image_size=8))
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "which"),
+    [("a2m", "RHO", "architecture"), ("beta", "BETA", "architecture"), ("lambda", "LAMBDA", "weights")],
+)
+def test_another_search_is_noticed(
+    load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, method: str, number: str, which: str
+) -> None:
+    bench, textbook = load("speed/search_bench.py"), sys.modules["speed.textbook_search"]
+    monkeypatch.setattr(textbook, number, 1.1 * getattr(textbook, number))
+    with pytest.raises(ValueError, match=f"must compute the same gradient of the {which}"):
+        bench.check_same_search(bench.SearchSetting("nasbench201", 4, 1, method, 1, batch_size=3, image_size=8))
+
+
+def test_unknown_search_methods_are_refused(load: Callable[[str], ModuleType]) -> None:
+    tool = load("measure_speed.py")
+    with pytest.raises(tool.UsageError, match=r"methods must be some of darts,a2m,.* but 'dart' is none of them"):
+        tool.measure_speed(jobs="search", methods="darts,dart")

@@ -41,7 +41,14 @@ def reference_of(network: CellNetwork) -> nn.Module:
     """Return the reference supernet with the weights of genas' supernet: both list their layers in the same order."""
     skeleton = network.skeleton
     build = SUPERNETS[network.space.name]
-    supernet = build(skeleton.channels, skeleton.cells, skeleton.num_classes, skeleton.image_channels)
+    supernet = build(
+        skeleton.channels,
+        skeleton.cells,
+        skeleton.num_classes,
+        skeleton.image_channels,
+        affine=skeleton.affine,
+        groups=network.options.partial_channels,
+    )
     weights = dict(zip(supernet.state_dict(), network.state_dict().values(), strict=True))
     supernet.load_state_dict(weights)
     return supernet
@@ -86,9 +93,9 @@ def check_same_scores(trained: TrainedSupernet, architectures: Sequence[Architec
     ours = [metric.values(context, architectures) for metric in (Angle(), Accuracy(), Flatness())]
     for architecture, *values in zip(architectures, *ours, strict=True):
         _compare_logits(trained, supernet, architecture, calibration, loaders[0])
-        _compare("angle", values[0], angle(initial, supernet, architecture), 1e-4)
-        _compare("accuracy", values[1], accuracy(supernet, architecture, *loaders), 0)
-        _compare("flatness", values[2], flatness(supernet, architecture, *loaders, stds, draw), 1e-3)
+        compare("angle", values[0], angle(initial, supernet, architecture), 1e-4)
+        compare("accuracy", values[1], accuracy(supernet, architecture, *loaders), 0)
+        compare("flatness", values[2], flatness(supernet, architecture, *loaders, stds, draw), 1e-3)
 
 
 def _same_noise(context: Context) -> Draw:
@@ -110,7 +117,7 @@ def _compare_logits(
     pixels = torch.from_numpy(loader.dataset.images).permute(0, 3, 1, 2)
     subnet = calibrate(trained.network.subnet(architecture), trained.data.normalize(pixels), settings)
     images, _ = next(iter(loader))
-    _compare("logits", subnet(trained.data.normalize(pixels[:BATCH_SIZE])), own(images, path), 1e-3)
+    compare("logits", subnet(trained.data.normalize(pixels[:BATCH_SIZE])), own(images, path), 1e-3)
 
 
 def check_same_training(trained: TrainedSupernet, steps: int = 1, images: int = 16) -> None:
@@ -140,14 +147,25 @@ def check_same_training(trained: TrainedSupernet, steps: int = 1, images: int = 
         (path,) = trainer.sampler.sample(generator(0, "paths", step))
         trainer.step()
         train_step(supernet, optimizer, pixels, few.labels, path)
-    _compare("training step", _flat(trainer.network) - before, _flat(supernet) - before, 5e-3)
+    compare("training step", _flat(trainer.network) - before, _flat(supernet) - before, 5e-3)
 
 
 def _flat(network: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-def _compare(name: str, ours: object, reference: object, tolerance: float) -> None:
+def compare(name: str, ours: object, reference: object, tolerance: float) -> None:
+    """Compare two arrays.
+
+    Args:
+        name: What they are.
+        ours: By genas.
+        reference: By the reference.
+        tolerance: Largest difference, as a share of genas' norm.
+
+    Raises:
+        ValueError: If they differ by more.
+    """
     first, second = (torch.as_tensor(value).detach().double() for value in (ours, reference))
     difference, size = float((first - second).norm()), float(first.norm())
     if not difference <= tolerance * size:

@@ -1,0 +1,57 @@
+"""What every search leaves behind: an entry of ``result.json`` for each architecture, and pictures of the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genas.report import draw_architecture
+from genas.runs import Run
+from genas.spaces import Architecture, Cost, NASBench201, SearchSpace
+
+
+def result_entry(
+    space: SearchSpace,
+    rank: int,
+    architecture: Architecture,
+    *,
+    score: float | None,
+    metrics: Mapping[str, float],
+    cost: Cost,
+) -> dict[str, Any]:
+    """One architecture as ``result.json`` has it.
+
+    Args:
+        space: The search space.
+        rank: From 1.
+        architecture: A valid architecture.
+        score: What it was ranked by; ``None`` where the search has no scores.
+        metrics: Other numbers by name.
+        cost: Parameters and macs.
+
+    Returns:
+        Plain values.
+    """
+    index = {"index": space.index(architecture)} if isinstance(space, NASBench201) else {}
+    return {
+        "rank": rank,
+        "architecture": space.format(architecture),
+        "genes": list(architecture),
+        **index,
+        "score": score,
+        "metrics": dict(metrics),
+        "params": cost.params,
+        "macs": cost.macs,
+    }
+
+
+def short_name(entry: Mapping[str, Any]) -> str:
+    """The index of an entry where its space has one, else its genes."""
+    return str(entry["index"]) if "index" in entry else ",".join(map(str, entry["genes"]))
+
+
+def draw_best(run: Run, space: SearchSpace, architecture: Architecture, title: str) -> None:
+    """Draw the winner into the run's figures, as ``best.svg`` and ``best.png``."""
+    run.figures.mkdir(exist_ok=True)
+    for suffix in ("svg", "png"):
+        draw_architecture(space, architecture, run.figures / f"best.{suffix}", title=title)

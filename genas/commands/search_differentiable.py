@@ -1,0 +1,258 @@
+"""``genas search``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from genas.commands.paths import absolute_data, absolute_options
+from genas.commands.reporting import say
+from genas.commands.results import draw_best, result_entry
+from genas.commands.search_summary import Truth, report_runs, summarize
+from genas.data import DataOptions, ImageData
+from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.files import write_json
+from genas.runs import Run
+from genas.search.differentiable import (
+    A2M_CODE,
+    A2MOptions,
+    DifferentiableSearch,
+    FlatnessName,
+    Method,
+    MethodChanges,
+    NAOptions,
+    Numbers,
+    SearchParts,
+    SettingsChanges,
+)
+from genas.search.differentiable import method as preset
+from genas.spaces import SearchSpace, cost
+from genas.spaces import space as space_by_name
+from genas.supernet import CellNetwork, fit
+from genas.supernet.project import NetworkOptions
+
+COMMAND = "search"
+
+
+def search_differentiable(
+    run: Path,
+    method: str = "darts",
+    flatness: FlatnessName = "none",
+    numbers: Numbers = "recommended",
+    space: str = "nasbench201",
+    data: str = "cluttered-digits",
+    data_options: DataOptions = DataOptions(),  # noqa: B008 (frozen)
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 (frozen)
+    settings: SettingsChanges = SettingsChanges(),  # noqa: B008 (frozen)
+    parts: MethodChanges = MethodChanges(),  # noqa: B008 (frozen)
+    a2m: A2MOptions = A2MOptions(),  # noqa: B008 (frozen)
+    na: NAOptions = NAOptions(),  # noqa: B008 (frozen)
+    seed: int = 0,
+    seeds: tuple[int, ...] | None = None,
+    table: str | None = None,
+    truth: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    checkpoint_seconds: float = 60.0,
+    progress: bool = True,
+) -> None:
+    """Search an architecture by descending in a relaxation of the space, the weights of a supernet alongside.
+
+    The same command continues a search that was interrupted. Writes result.json and pictures of the architecture; the
+    log has a line per epoch, with the architecture, the signs of a collapse and the losses.
+
+    Args:
+        run: Folder of the search; made if it does not exist.
+        method: darts, darts-2nd, beta-darts, lambda-darts, darts-pt, darts-minus, sdarts-rs, sdarts-adv, pc-darts,
+            darts-es, or one of another package.
+        flatness: What looks for flat minima of the architecture: none, a2m or na.
+        numbers: Whose numbers the method has: recommended, or those of the published code.
+        space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
+        data: Data set. Weights are trained on its training images, the architecture on the validation images.
+        data_options: Options of the data set.
+        network: Size of the supernet; BN inside the cells has no weight and bias unless affine is set.
+        settings: Changes of the method's numbers.
+        parts: Changes of what the method is made of.
+        a2m: Options of A2M.
+        na: Options of NA.
+        seed: Root seed of everything random.
+        seeds: Several searches, one for each seed, in folders RUN/seed-N, and a summary of them.
+        table: Ground truth in which results are looked up: a file, or shipped for the table of genas.
+        truth: Column of the table, such as cifar10/test/200; by default the test accuracy on the data set.
+        device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
+        precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
+        threads: CPU threads; by default all available cores. Only with the same number does a continued search end in
+            the same bits as an unbroken one.
+        checkpoint_seconds: Least time between two checkpoints.
+        progress: Whether to show a progress bar.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, but got {threads}.")
+    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
+        raise ValueError(f"seeds must be different numbers, at least one, but got {seeds}.")
+    where = resolve_device(device)
+    compute = resolve_precision(precision, where)
+    facts = {**device_facts(where, compute), "threads": threads or available_cores()}
+    search_space = space_by_name(space)
+    named = preset(method, search_space, numbers)
+    plan = SearchPlan(
+        method,
+        flatness,
+        numbers,
+        space,
+        absolute_data(data, data_options.data_root),
+        absolute_options(data_options),
+        replace(network, affine=bool(network.affine)),
+        parts.applied(named, settings.applied(named.settings)),
+        _a2m_options(flatness, numbers, a2m),
+        na if flatness == "na" or na != NAOptions() else None,
+        where.type,
+        facts["precision"],
+    )
+    plan.parts()  # an impossible combination is refused before any file is written
+    known = Truth.load(table, truth, search_space, data)
+    keep_freed_memory()
+    torch.set_num_threads(facts["threads"])
+    work = _Work(plan, data, data_options, facts, known, where, compute, checkpoint_seconds, progress)
+    if seeds is None:
+        work.search(run, seed)
+        return
+    with Run.create(run, {"command": COMMAND, **plan.settings()}, facts) as opened:
+        results = [work.search(run / f"seed-{each}", each) for each in seeds]
+        summary = summarize(plan.title, seeds, results, known)
+        write_json(opened.result, summary)
+        report_runs(summary)
+        say(f"\nresult: {opened.result}")
+
+
+def _a2m_options(flatness: FlatnessName, numbers: Numbers, given: A2MOptions) -> A2MOptions | None:
+    """The options of A²M; with the code's numbers, those that were not changed are the code's."""
+    if flatness != "a2m":
+        return None if given == A2MOptions() else given  # the latter is refused
+    if numbers == "recommended":
+        return given
+    usual = dataclasses.asdict(A2MOptions())
+    return replace(A2M_CODE, **{name: value for name, value in vars(given).items() if value != usual[name]})
+
+
+@final
+@dataclass(frozen=True)
+class SearchPlan:
+    """All that determines a search but its seed: the ``config.yaml`` of its run."""
+
+    name: str
+    flatness: FlatnessName
+    numbers: Numbers
+    space: str
+    data: str
+    data_options: DataOptions
+    network: NetworkOptions
+    method: Method
+    a2m: A2MOptions | None
+    na: NAOptions | None
+    device: str
+    precision: str
+
+    @property
+    def title(self) -> str:
+        """The method for people: ``beta-darts + a2m``."""
+        return self.name if self.flatness == "none" else f"{self.name} + {self.flatness}"
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The space."""
+        return space_by_name(self.space)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, for a run's ``config.yaml``."""
+        return dict(vars(self))
+
+    def parts(self) -> SearchParts:
+        """What the search is put together from."""
+        return self.method.parts(self.search_space, self.flatness, self.a2m, self.na)
+
+    def initial_network(self, images: ImageData, seed: int) -> CellNetwork:
+        """The supernet before the search, on the CPU."""
+        skeleton = self.network.skeleton(self.search_space, images)
+        return CellNetwork.initialised(self.search_space, skeleton, seed, self.method.network_options)
+
+
+@final
+@dataclass(frozen=True)
+class _Work:
+    """Carries out the searches of one command."""
+
+    plan: SearchPlan
+    data: str
+    data_options: DataOptions
+    facts: dict[str, Any]
+    truth: Truth | None
+    device: torch.device
+    precision: torch.dtype
+    checkpoint_seconds: float
+    progress: bool
+
+    def search(self, folder: Path, seed: int) -> dict[str, Any]:
+        """One search, to the end; returns what its ``result.json`` says."""
+        images = self.data_options.load(self.data, seed=seed)
+        network = self.plan.initial_network(images, seed).to(self.device)
+        search = DifferentiableSearch(
+            network,
+            images.to(self.device),
+            self.plan.method.settings,
+            self.plan.parts(),
+            seed=seed,
+            precision=self.precision,
+        )
+        settings = {"command": COMMAND, **self.plan.settings(), "seed": seed, "data_fingerprint": images.fingerprint}
+        facts = {**self.facts, "seed": seed, "data_split": images.split_source}
+        with Run.create(folder, settings, facts) as run:
+            fit(search, run, checkpoint_seconds=self.checkpoint_seconds, progress=self.progress)
+            result = self._result(search, run, images, seed)
+            write_json(run.result, result)
+            draw_best(run, network.space, tuple(result["best"]["genes"]), f"{self.plan.title}, seed {seed}")
+            self._report(result, run)
+        return result
+
+    def _result(self, search: DifferentiableSearch, run: Run, images: ImageData, seed: int) -> dict[str, Any]:
+        log = run.read_log()
+        search.recall(log)
+        space, architecture, outcome = search.network.space, search.architecture, search.outcome
+        assert outcome is not None
+        record = log[outcome.epoch]
+        skeleton = space.standalone_skeleton(images.num_classes, images.image_size, images.image_channels)
+        best = result_entry(
+            space,
+            1,
+            architecture,
+            score=None,
+            metrics={} if self.truth is None else self.truth.metrics(architecture),
+            cost=cost(space, skeleton, architecture),
+        )
+        return {
+            "method": self.plan.name,
+            "flatness": self.plan.flatness,
+            "seed": seed,
+            "space": space.name,
+            "epochs": len(log),
+            "epoch": outcome.epoch + 1,
+            "finished_because": outcome.because,
+            **{name: record.get(name) for name in ("train_loss", "search_loss", "skips", "nones", "disconnected")},
+            "best": best,
+            "top": [best],
+        }
+
+    def _report(self, result: dict[str, Any], run: Run) -> None:
+        best, skips = result["best"], sum(result["skips"].values())
+        say(f"{self.plan.title}, seed {result['seed']}: {result['finished_because']}.\nbest: {best['architecture']}")
+        if result["disconnected"]:
+            say("No path connects input and output of a cell: the network can only guess.")
+        say(f"{best['params'] / 1e6:.3f} M params, {best['macs'] / 1e6:.1f} M macs, {skips} skip connections")
+        for name, value in best["metrics"].items():
+            say(f"{name}: {value:.2f} %")
+        say(f"\nresult:  {run.result}\npicture: {run.figures / 'best.svg'}\n")

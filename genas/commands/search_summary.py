@@ -1,0 +1,117 @@
+"""What several searches with different seeds have found: every value beside mean and standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from genas.commands.reporting import say, table
+from genas.commands.results import short_name
+from genas.spaces import Architecture, SearchSpace
+from genas.tables import Column, Table, load_table
+
+
+@final
+@dataclass(frozen=True)
+class Truth:
+    """A column of ground truth.
+
+    Args:
+        known: The table.
+        column: One of its columns.
+    """
+
+    known: Table
+    column: Column
+
+    @classmethod
+    def load(cls, path: str | None, column: str | None, space: SearchSpace, data: str) -> Truth | None:
+        """Read a table and find a column in it.
+
+        Args:
+            path: The table; ``None``: there is none.
+            column: Text of the column; ``None``: the test accuracy on the data set.
+            space: The space that is searched.
+            data: Name of the data set.
+
+        Returns:
+            The truth, or ``None``.
+
+        Raises:
+            ValueError: If the table is of another space, or a column was named without a table.
+        """
+        if path is None:
+            if column is not None:
+                raise ValueError(
+                    f"truth names a column of a table, but there is none; give --table, too, for {column}."
+                )
+            return None
+        known = load_table(path)
+        if known.space.name != space.name:
+            raise ValueError(
+                f"The table must be of the space that is searched, {space.name}, but {known.name} is of "
+                f"{known.space.name}."
+            )
+        return cls(known, known.find(data if column is None else column))
+
+    def metrics(self, architecture: Architecture) -> dict[str, float]:
+        """The accuracy in percent by the column's name; nothing where the table does not know the architecture."""
+        (value,) = self.known.values(self.column, [architecture], missing="nan")
+        return {} if np.isnan(value) else {str(self.column): float(value)}
+
+
+def summarize(
+    title: str, seeds: Sequence[int], results: Sequence[dict[str, Any]], truth: Truth | None
+) -> dict[str, Any]:
+    """The summary of several searches, as ``result.json`` has it.
+
+    Args:
+        title: The method.
+        seeds: One for each search.
+        results: What they found.
+        truth: Where their accuracies come from.
+
+    Returns:
+        Plain values. The standard deviation is that of a sample; ``None`` with fewer than two values.
+    """
+    column = None if truth is None else str(truth.column)
+    values = [result["best"]["metrics"].get(column) for result in results]
+    known = np.array([value for value in values if value is not None])
+    return {
+        "title": title,
+        "seeds": list(seeds),
+        "disconnected": sum(result["disconnected"] for result in results),
+        "truth": column,
+        "values": values,
+        "mean": float(known.mean()) if len(known) else None,
+        "std": float(known.std(ddof=1)) if len(known) > 1 else None,
+        "runs": [
+            {name: value for name, value in result.items() if name not in ("top", "method", "flatness")}
+            for result in results
+        ],
+    }
+
+
+def report_runs(summary: dict[str, Any]) -> None:
+    """Print a line for every search, and the mean."""
+    runs = summary["runs"]
+    shown = "index" if "index" in runs[0]["best"] else "genes"
+    rows = [
+        [
+            str(run["seed"]),
+            str(run["epoch"]),
+            str(sum(run["skips"].values())),
+            "yes" if run["disconnected"] else "no",
+            "-" if value is None else f"{value:.2f}",
+            short_name(run["best"]),
+        ]
+        for run, value in zip(runs, summary["values"], strict=True)
+    ]
+    say(table(["seed", "epoch", "skips", "disconnected", summary["truth"] or "accuracy", shown], rows))
+    say(f"\n{summary['title']}, {len(runs)} searches, {summary['disconnected']} of them disconnected")
+    if summary["mean"] is not None:
+        spread = "" if summary["std"] is None else f" ± {summary['std']:.2f}"
+        say(f"{summary['truth']}: {summary['mean']:.2f}{spread} %")

@@ -1,0 +1,148 @@
+"""A²M: flat minima in the space of architecture parameters, for any gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from genas.choices import check_choices
+from genas.search.differentiable.parts import Alphas, ArchitectureGradient, CurvatureProduct, Estimate, SearchStep
+from genas.search.differentiable.vectors import check_length, inner_product, moved, norm
+
+Curvature = Literal["exact", "central_fd", "relative_fd", "forward_fd", "none"]
+Centre = Literal["alpha", "alpha_tilde"]
+
+
+@final
+@dataclass(frozen=True)
+class A2M(ArchitectureGradient):
+    r"""The gradient of the loss that a step uphill leads to.
+
+    With L the function of the gradient inside, g its gradient, H its Hessian and alpha~ = alpha + rho g(alpha),
+
+    .. math:: G = \nabla_\alpha L(\alpha + \rho\, g(\alpha)) = (I + \rho H(\alpha))\, g(\tilde\alpha).
+
+    The step uphill is not normalised. The optimiser goes from alpha, not from alpha~.
+
+    Args:
+        inner: The gradient inside. To keep a regulariser out of the step uphill, wrap the regulariser around A²M; to
+            take it in, as the authors' code does, put it inside.
+        rho: Length of the step uphill, in gradients; 0 is the gradient inside.
+        curvature: How the product of Hessian and gradient is worked out. ``exact`` differentiates twice; differences
+            ``(g(c + e v) - g(c - e v)) / 2e`` with v = g(alpha~) have e = ``epsilon`` (``central_fd``, the paper) or
+            e = ``epsilon / |v|`` (``relative_fd``); ``forward_fd`` is one-sided, ``(g(c + e v) - g(c)) / e`` with the
+            latter e, and saves a pass because g(c) is there; ``none`` leaves the product out.
+        epsilon: See ``curvature``.
+        centre: Where the Hessian is taken, c: at alpha as in the paper, or at alpha~ as in the authors' code.
+        include_edge_logits: Whether the step uphill also moves the parameters of the edges (PC-DARTS).
+        allow_unrolled: Whether ``inner`` may look ahead at the weights. The paper's experiments never do; it costs four
+            unrolled gradients and works with differences only.
+
+    Raises:
+        ValueError: If a number or a name is out of its range, or ``inner`` unrolls though it may not, or though the
+            curvature is to be exact.
+
+    Reference:
+        Gambella et al., Architecture-Aware Minimization (A²M): How to Find Flat Minima in Neural Architecture Search,
+        2025, eq. (8).
+    """
+
+    inner: ArchitectureGradient
+    rho: float
+    _: KW_ONLY
+    curvature: Curvature = "exact"
+    epsilon: float = 0.01
+    centre: Centre = "alpha"
+    include_edge_logits: bool = True
+    allow_unrolled: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_length("epsilon", self.epsilon)
+        if not 0 <= self.rho < math.inf:
+            raise ValueError(f"rho must be finite and not negative, but got {self.rho}.")
+        if self.inner.unrolls_weights and not self.allow_unrolled:
+            raise ValueError(
+                "A2M must wrap a first-order gradient, but got an unrolled one; set allow_unrolled to do it."
+            )
+        if self.inner.unrolls_weights and self.curvature == "exact":
+            raise ValueError(
+                "An unrolled gradient has no exact curvature; choose central_fd, relative_fd, forward_fd or none."
+            )
+
+    @property
+    def unrolls_weights(self) -> bool:
+        """Whether the gradient inside does."""
+        return self.inner.unrolls_weights
+
+    def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
+        """The loss after the step uphill."""
+        if self.rho == 0:
+            return self.inner.value(step, alphas)
+        uphill = self._perturbed_part(step, self.inner.gradient(step, alphas))
+        return self.inner.value(step, moved(_detached(alphas), self.rho, uphill))
+
+    def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:
+        """The loss after the step uphill, its gradient, and how it differs from the plain one."""
+        if self.rho == 0:
+            return self.inner.estimate(step, alphas)
+        here = _detached(alphas)
+        plain, product_here = self._look(step, here, "alpha")
+        there = moved(here, self.rho, self._perturbed_part(step, plain.gradient))
+        above, product_there = self._look(step, there, "alpha_tilde")
+        gradient = above.gradient
+        if self.curvature != "none":
+            centre, found = (here, plain) if self.centre == "alpha" else (there, above)
+            product = product_here or product_there or self._differences(step, centre, found.gradient)
+            gradient = moved(gradient, self.rho, product(self._perturbed_part(step, gradient)))
+        return Estimate(above.value, gradient, {**plain.diagnostics, **_diagnostics(here, plain, gradient, self.rho)})
+
+    def _look(self, step: SearchStep, point: Alphas, name: Centre) -> tuple[Estimate, CurvatureProduct | None]:
+        """The estimate inside, with its exact curvature where that is wanted."""
+        if self.curvature == "exact" and self.centre == name:
+            return self.inner.linearize(step, point)
+        return self.inner.estimate(step, point), None
+
+    def _perturbed_part(self, step: SearchStep, vector: Alphas) -> Alphas:
+        """The vector with zeros for the parameters that the step uphill leaves where they are."""
+        if self.include_edge_logits:
+            return vector
+        types = len(step.relaxation.space.cell_types)
+        return (*vector[:types], *(torch.zeros_like(part) for part in vector[types:]))
+
+    def _differences(self, step: SearchStep, centre: Alphas, gradient: Alphas) -> CurvatureProduct:
+        """Difference quotients of the gradient inside, which has a known value at the centre."""
+
+        def product(direction: Alphas) -> Alphas:
+            radius: float | Tensor = self.epsilon
+            if self.curvature != "central_fd":
+                length = norm(direction)
+                if length == 0:
+                    return direction
+                radius = self.epsilon / length
+            plus = self.inner.gradient(step, moved(centre, radius, direction))
+            if self.curvature == "forward_fd":
+                return tuple((a - b) / radius for a, b in zip(plus, gradient, strict=True))
+            minus = self.inner.gradient(step, moved(centre, -radius, direction))
+            return tuple((a - b) / (2 * radius) for a, b in zip(plus, minus, strict=True))
+
+        return product
+
+
+def _detached(alphas: Alphas) -> Alphas:
+    return tuple(alpha.detach() for alpha in alphas)
+
+
+def _diagnostics(alphas: Alphas, plain: Estimate, gradient: Alphas, rho: float) -> dict[str, Tensor]:
+    """How far the gradient is from the plain one; ratios are NaN where the plain one is zero."""
+    length = norm(plain.gradient)
+    return {
+        "a2m_relative_change": norm(moved(gradient, -1, plain.gradient)) / length,
+        "a2m_cosine": inner_product(gradient, plain.gradient) / (norm(gradient) * length),
+        "a2m_step": rho * length,
+        "alpha_std": torch.cat([alpha.flatten() for alpha in alphas]).std(correction=0),
+    }

@@ -1,0 +1,148 @@
+"""What a user changes of a preset: every field is ``None`` for what the preset says."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from genas.search.differentiable.lambda_hook import AlignmentForm
+from genas.search.differentiable.methods import Method
+from genas.search.differentiable.relaxation import SkipShape
+from genas.search.differentiable.settings import SearchSettings
+
+
+@dataclass(frozen=True)
+class SettingsChanges:
+    """Settings of the search in the place of the method's own, which are described at :class:`SearchSettings`.
+
+    Args:
+        epochs: Passes over the training images.
+        batch_size: Training images per step.
+        search_batch_size: Validation images per step of the architecture; by default as many.
+        learning_rate: Of the weights, at the beginning.
+        final_learning_rate: Of the weights, at the end.
+        momentum: Of the weights' SGD.
+        nesterov: Whether it is Nesterov's.
+        weight_decay: Of the weights.
+        gradient_clip: Largest norm of the weights' gradient; 0 for none.
+        label_smoothing: Mass moved from the true class to the uniform distribution.
+        flip: Whether images are mirrored at random.
+        crop_padding: Padding in pixels of the random crop.
+        cutout: Side of the square that is cut out, in pixels; 0 for none.
+        augment_search: Whether validation images are augmented, too.
+        update_order: Which moves first in a step.
+        warmup: Epochs in which only the weights move; below 1, a share of all epochs.
+        learn_alphas: Whether the architecture moves at all.
+        alpha_learning_rate: Of the architecture.
+        alpha_weight_decay: Of the architecture.
+        eigenvalue_every: Epochs between two computations of the dominant eigenvalue for the log; 0 for none.
+        eigenvalue_batches: Batches over which its Hessian is averaged.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    search_batch_size: int | None = None
+    learning_rate: float | None = None
+    final_learning_rate: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    weight_decay: float | None = None
+    gradient_clip: float | None = None
+    label_smoothing: float | None = None
+    flip: bool | None = None
+    crop_padding: int | None = None
+    cutout: int | None = None
+    augment_search: bool | None = None
+    update_order: Literal["alpha_first", "weights_first"] | None = None
+    warmup: float | None = None
+    learn_alphas: bool | None = None
+    alpha_learning_rate: float | None = None
+    alpha_weight_decay: float | None = None
+    eigenvalue_every: int | None = None
+    eigenvalue_batches: int | None = None
+
+    def applied(self, settings: SearchSettings) -> SearchSettings:
+        """The settings with these changes."""
+        given = _given(self)
+        rate = _renamed(given, {"learning_rate": "start", "final_learning_rate": "end"})
+        alphas = _renamed(given, {"alpha_learning_rate": "learning_rate", "alpha_weight_decay": "weight_decay"})
+        return replace(
+            settings,
+            learning_rate=replace(settings.learning_rate, **rate),
+            alphas=replace(settings.alphas, **alphas),
+            **given,
+        )
+
+
+@dataclass(frozen=True)
+class MethodChanges:
+    """Parts of the search in the place of the method's own, which are described at :class:`Method`.
+
+    Args:
+        second_order: Whether the architecture's gradient looks one step of the weights ahead.
+        beta_slope: Growth per epoch of the strength of beta decay.
+        beta_end: Or its strength after all epochs.
+        beta_weights: Weight of beta decay in each cell type.
+        alignment: Strength of Lambda-DARTS' alignment of the cells; 0 for none.
+        alignment_form: How it is measured.
+        alignment_epsilon: Length of its finite difference.
+        smoothing: SDARTS: weights are trained at random or adversarial mixtures nearby.
+        smoothing_start: Radius of these in the first epoch.
+        smoothing_end: And after the last one.
+        partial_channels: PC-DARTS: one in so many channels passes through the operations; 1 for all.
+        edge_normalization: PC-DARTS: edges have weights, too.
+        skip_strength: DARTS-: the auxiliary skip connection in the first epoch; 0 for none.
+        skip_shape: How it decays.
+        stop: When the search ends.
+        most_skips: Skip connections that stop=skips allows in a cell.
+        select: How the architecture is read off.
+        projection_interval: Epochs of tuning between two rounds of the projection.
+        projection_criterion: What a removal costs there.
+    """
+
+    second_order: bool | None = None
+    beta_slope: float | None = None
+    beta_end: float | None = None
+    beta_weights: tuple[float, ...] | None = None
+    alignment: float | None = None
+    alignment_form: AlignmentForm | None = None
+    alignment_epsilon: float | None = None
+    smoothing: Literal["none", "random", "adversarial"] | None = None
+    smoothing_start: float | None = None
+    smoothing_end: float | None = None
+    partial_channels: int | None = None
+    edge_normalization: bool | None = None
+    skip_strength: float | None = None
+    skip_shape: SkipShape | None = None
+    stop: Literal["epochs", "eigenvalue", "skips"] | None = None
+    most_skips: int | None = None
+    select: Literal["weights", "projection"] | None = None
+    projection_interval: int | None = None
+    projection_criterion: Literal["accuracy", "loss"] | None = None
+
+    def applied(self, method: Method, settings: SearchSettings) -> Method:
+        """The method with these changes and other settings.
+
+        Args:
+            method: A preset.
+            settings: Those that it gets.
+
+        Returns:
+            A new method. One of ``beta_slope`` and ``beta_end`` takes the place of the other.
+        """
+        given = _given(self)
+        if {"beta_slope", "beta_end"} & given.keys():
+            given = {"beta_slope": None, "beta_end": None, **given}
+        return replace(method, settings=settings, **given)
+
+
+def _given(changes: SettingsChanges | MethodChanges) -> dict[str, Any]:
+    """The fields that are not ``None``, by name."""
+    names = [each.name for each in dataclasses.fields(changes)]
+    return {name: value for name in names if (value := getattr(changes, name)) is not None}
+
+
+def _renamed(given: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Take some fields out of the given ones, under other names."""
+    return {new: given.pop(old) for old, new in names.items() if old in given}

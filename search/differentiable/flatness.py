@@ -1,0 +1,144 @@
+"""The plug-ins for flat minima by name, with the numbers that suit a space: A²M and NA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from genas.choices import check_choices
+from genas.search.differentiable.a2m import A2M, Centre, Curvature
+from genas.search.differentiable.neighborhood_gradient import Aggregate, NeighborhoodGradient
+from genas.search.differentiable.neighbors import AdditiveNeighbors, EdgeScope, MultiplicativeNeighbors, Neighbors
+from genas.search.differentiable.parts import ArchitectureGradient, Regularizer
+from genas.search.differentiable.regularizers import Regularized
+from genas.spaces import SearchSpace
+
+FlatnessName = Literal["none", "a2m", "na"]
+
+
+@dataclass(frozen=True)
+class A2MOptions:
+    """Options of A²M, which are described at :class:`A2M`.
+
+    Args:
+        rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
+        curvature: How the product of Hessian and gradient is worked out.
+        epsilon: Length of its finite difference.
+        centre: Where the Hessian is taken.
+        include_edge_logits: Whether the step uphill also moves the weights of edges.
+        perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
+        allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.
+    """
+
+    rho: float | None = None
+    curvature: Curvature = "exact"
+    epsilon: float = 0.01
+    centre: Centre = "alpha"
+    include_edge_logits: bool = True
+    perturb_regularizer: bool = False
+    allow_unrolled: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+    def rho_on(self, space: SearchSpace) -> float:
+        """The length on a space."""
+        return (1e-2 if space.is_product else 1e-1) if self.rho is None else self.rho
+
+
+A2M_CODE = A2MOptions(curvature="central_fd", centre="alpha_tilde", perturb_regularizer=True)
+"""A²M as its authors' code computes it."""
+
+
+@dataclass(frozen=True)
+class NAOptions:
+    """Options of NA, which are described at :class:`NeighborhoodGradient` and :class:`Neighbors`.
+
+    Args:
+        neighbors: How an edge of a neighbour differs.
+        aggregate: What becomes of the losses.
+        count: Number of losses, the architecture's own among them.
+        distance: On how many edges a neighbour differs; by default 6 on DARTS, 2 on NAS-Bench-201.
+        epsilon: Largest change of a weight by additive neighbours.
+        scope: Where these edges are.
+        deviation_weight: Weight of the standard deviation, with ``variance``.
+    """
+
+    neighbors: Literal["additive", "multiplicative"] = "additive"
+    aggregate: Aggregate = "mean"
+    count: int = 10
+    distance: int | None = None
+    epsilon: float = 0.1
+    scope: EdgeScope = "each"
+    deviation_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.neighbors == "multiplicative" and self.epsilon != 0.1:
+            raise ValueError("epsilon is a size of additive neighbours, but neighbors is multiplicative; leave it out.")
+        if self.aggregate != "variance" and self.deviation_weight != 1:
+            raise ValueError(
+                f"deviation_weight belongs to the aggregate variance, but aggregate is {self.aggregate}; leave it out."
+            )
+
+    def neighbors_in(self, space: SearchSpace) -> Neighbors:
+        """The neighbours in a space."""
+        distance = (2 if space.is_product else 6) if self.distance is None else self.distance
+        if self.neighbors == "multiplicative":
+            return MultiplicativeNeighbors(space, distance, scope=self.scope)
+        return AdditiveNeighbors(space, distance, epsilon=self.epsilon, scope=self.scope)
+
+
+def flat_gradient(
+    plain: ArchitectureGradient,
+    regularizer: Regularizer | None,
+    space: SearchSpace,
+    flatness: FlatnessName,
+    a2m: A2MOptions | None = None,
+    na: NAOptions | None = None,
+) -> ArchitectureGradient:
+    """A gradient with its regulariser and one of the plug-ins.
+
+    Args:
+        plain: The gradient.
+        regularizer: Its regulariser, which stays outside of the plug-in unless A²M's options say otherwise.
+        space: The search space.
+        flatness: Which plug-in.
+        a2m: Options of A²M; ``None``: those that suit the space.
+        na: Options of NA; ``None``: those that suit the space.
+
+    Returns:
+        The gradient to descend.
+
+    Raises:
+        ValueError: If there are options of a plug-in that is not used, or the combination is impossible.
+    """
+    for name, options in (("a2m", a2m), ("na", na)):
+        if options is not None and flatness != name:
+            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
+    if flatness not in ("none", "a2m", "na"):
+        raise ValueError(f"flatness must be none, a2m or na, but got {flatness!r}.")
+    gradient, outside = plain, regularizer
+    if flatness == "a2m":
+        chosen = a2m or A2MOptions()
+        if chosen.perturb_regularizer and regularizer is not None:
+            gradient, outside = Regularized(gradient, regularizer), None
+        gradient = A2M(
+            gradient,
+            chosen.rho_on(space),
+            curvature=chosen.curvature,
+            epsilon=chosen.epsilon,
+            centre=chosen.centre,
+            include_edge_logits=chosen.include_edge_logits,
+            allow_unrolled=chosen.allow_unrolled,
+        )
+    elif flatness == "na":
+        options = na or NAOptions()
+        gradient = NeighborhoodGradient(
+            gradient,
+            options.neighbors_in(space),
+            count=options.count,
+            aggregate=options.aggregate,
+            deviation_weight=options.deviation_weight,
+        )
+    return gradient if outside is None else Regularized(gradient, outside)

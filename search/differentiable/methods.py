@@ -1,0 +1,312 @@
+"""The methods by name: presets that say which parts a search is put together from, and with which numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, final
+
+from genas.choices import check_choices
+from genas.registry import Registry
+from genas.search.differentiable.flatness import A2MOptions, FlatnessName, NAOptions, flat_gradient
+from genas.search.differentiable.gradients import FirstOrder, Unrolled
+from genas.search.differentiable.lambda_hook import AlignmentForm, LambdaHook
+from genas.search.differentiable.parts import ArchitectureGradient, WeightStep
+from genas.search.differentiable.projection import ProjectionSettings
+from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule
+from genas.search.differentiable.relaxation import SkipSchedule, SkipShape, Softmax
+from genas.search.differentiable.search import SearchParts
+from genas.search.differentiable.settings import AlphaOptimization, SearchSettings
+from genas.search.differentiable.stopping import DominantEigenvalue, Fixed, SkipCount, Stopping
+from genas.search.differentiable.weight_steps import AdversarialSmoothing, Plain, RandomSmoothing, SmoothingRadius
+from genas.spaces import SearchSpace
+from genas.supernet.mixtures import MixtureOptions
+from genas.supernet.schedules import LearningRate
+
+Numbers = Literal["recommended", "code"]
+"""Whose numbers a preset has: those that we recommend, or those of the published scripts, slips included."""
+
+
+@final
+@dataclass(frozen=True)
+class Method:
+    """A search method as data; any part can be set on any method.
+
+    Args:
+        settings: How weights and architecture are optimised.
+        second_order: Whether the architecture's gradient looks one step of the weights ahead (DARTS, second order).
+        beta_slope: Growth per epoch of the strength of β-decay.
+        beta_end: Or its strength after all epochs.
+        beta_weights: Weight of β-decay in each cell type; ``None``: one. Those of A²M's variants, (1.6, 0.4) and (0.4,
+            1.6), sum to two.
+        alignment: Strength of Λ-DARTS' alignment of the cells; 0 for none.
+        alignment_form: How it is measured.
+        alignment_epsilon: Length of its finite difference.
+        smoothing: SDARTS: weights are trained at ``random`` or ``adversarial`` mixtures nearby.
+        smoothing_start: Radius of these in the first epoch.
+        smoothing_end: And after the last one.
+        partial_channels: PC-DARTS: one in so many channels passes through the operations; 1 for all.
+        edge_normalization: PC-DARTS: edges have weights, too.
+        skip_strength: DARTS-: the auxiliary skip connection in the first epoch; 0 for none.
+        skip_shape: How it decays.
+        stop: When the search ends: after all epochs, or earlier by the dominant ``eigenvalue`` (DARTS-ES) or the number
+            of ``skips``.
+        most_skips: Skip connections that ``skips`` allows in a cell.
+        select: How the architecture is read off: by the ``weights`` of the operations, or by ``projection`` (DARTS-PT).
+        projection_interval: Epochs of tuning between two rounds of the projection.
+        projection_criterion: What a removal costs there.
+
+    Raises:
+        ValueError: If a word is unknown, or something is set that nothing reads.
+    """
+
+    settings: SearchSettings = field(default_factory=SearchSettings)
+    second_order: bool = False
+    beta_slope: float | None = None
+    beta_end: float | None = None
+    beta_weights: tuple[float, ...] | None = None
+    alignment: float = 0.0
+    alignment_form: AlignmentForm = "corr"
+    alignment_epsilon: float = 1e-4
+    smoothing: Literal["none", "random", "adversarial"] = "none"
+    smoothing_start: float = 0.03
+    smoothing_end: float = 0.3
+    partial_channels: int = 1
+    edge_normalization: bool = False
+    skip_strength: float = 0.0
+    skip_shape: SkipShape = "linear"
+    stop: Literal["epochs", "eigenvalue", "skips"] = "epochs"
+    most_skips: int = 2
+    select: Literal["weights", "projection"] = "weights"
+    projection_interval: int = 5
+    projection_criterion: Literal["accuracy", "loss"] = "accuracy"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        usual = {each.name: each.default for each in dataclasses.fields(self)}
+        for names, used, needed in (
+            (("beta_weights",), self.has_beta, "beta_slope or beta_end"),
+            (("alignment_form", "alignment_epsilon"), self.alignment > 0, "alignment"),
+            (("smoothing_start", "smoothing_end"), self.smoothing != "none", "smoothing"),
+            (("skip_shape",), self.skip_strength > 0, "skip_strength"),
+            (("most_skips",), self.stop == "skips", "stop=skips"),
+            (("projection_interval", "projection_criterion"), self.select == "projection", "select=projection"),
+        ):
+            for name in names:
+                if not used and getattr(self, name) != usual[name]:
+                    raise ValueError(f"{name} is set, but nothing reads it without {needed}; set that too, or neither.")
+        if self.select == "projection" and self.stop != "epochs":
+            raise ValueError(
+                f"A projection starts from the supernet after all epochs, but stop is {self.stop}; choose one of both."
+            )
+        if self.smoothing != "none" and self.alignment > 0:
+            raise ValueError(
+                "A step of the weights can smooth (SDARTS) or align the cells (Λ-DARTS), but both are set; choose one."
+            )
+        if not self.settings.learn_alphas and (self.has_beta or self.second_order):
+            raise ValueError(
+                "Without learn_alphas nothing reads the architecture's gradient, but beta or second_order is set."
+            )
+
+    @property
+    def has_beta(self) -> bool:
+        """Whether β-decay is part of the method."""
+        return self.beta_slope is not None or self.beta_end is not None
+
+    @property
+    def network_options(self) -> MixtureOptions:
+        """What the supernet must be able to do."""
+        return MixtureOptions(partial_channels=self.partial_channels, auxiliary_skip=self.skip_strength > 0)
+
+    def parts(
+        self,
+        space: SearchSpace,
+        flatness: FlatnessName = "none",
+        a2m: A2MOptions | None = None,
+        na: NAOptions | None = None,
+    ) -> SearchParts:
+        """The parts of a search.
+
+        Args:
+            space: The search space.
+            flatness: Which plug-in wraps the architecture's gradient.
+            a2m: Its options, if it is A²M; ``None``: those that suit the space.
+            na: Its options, if it is NA; ``None``: those that suit the space.
+
+        Returns:
+            The parts.
+
+        Raises:
+            ValueError: If the combination is impossible; the message says why.
+        """
+        if self.beta_weights is not None and len(self.beta_weights) != len(space.cell_types):
+            raise ValueError(
+                f"beta_weights must have a number for each of the {len(space.cell_types)} cell types, but "
+                f"got {self.beta_weights}."
+            )
+        if flatness != "none" and not self.settings.learn_alphas:
+            raise ValueError(f"Without learn_alphas nothing reads a gradient, so {flatness} would do nothing.")
+        plain: ArchitectureGradient = Unrolled() if self.second_order else FirstOrder()
+        return SearchParts(
+            Softmax(
+                space,
+                edge_normalization=self.edge_normalization,
+                skip_schedule=SkipSchedule(self.skip_shape, self.skip_strength) if self.skip_strength > 0 else None,
+            ),
+            flat_gradient(plain, self._beta(), space, flatness, a2m, na),
+            self._weight_step(),
+            stopping=self._stopping(),
+            projection=self._projection(),
+        )
+
+    def _beta(self) -> BetaDecay | None:
+        if not self.has_beta:
+            return None
+        strength = LinearSchedule(self.beta_slope, self.beta_end)
+        return BetaDecay(strength, weights=self.beta_weights)
+
+    def _weight_step(self) -> WeightStep:
+        radius = SmoothingRadius(self.smoothing_start, self.smoothing_end)
+        if self.alignment > 0:
+            return LambdaHook(self.alignment, form=self.alignment_form, epsilon=self.alignment_epsilon)
+        if self.smoothing == "random":
+            return RandomSmoothing(radius)
+        return AdversarialSmoothing(radius) if self.smoothing == "adversarial" else Plain()
+
+    def _stopping(self) -> Stopping:
+        if self.stop == "eigenvalue":
+            return DominantEigenvalue()
+        return SkipCount(self.most_skips) if self.stop == "skips" else Fixed()
+
+    def _projection(self) -> ProjectionSettings | None:
+        if self.select == "weights":
+            return None
+        rate = self.settings.learning_rate.start / 10
+        return ProjectionSettings(self.projection_interval, self.projection_criterion, rate)
+
+
+Preset = Callable[[SearchSpace, Numbers], Method]
+"""From a space and whose numbers to a method."""
+
+METHODS: Registry[Preset] = Registry("search method", "genas.methods")
+"""Names to presets. Other packages offer theirs as entry points of the group ``genas.methods``."""
+
+
+def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> Method:
+    """A method by name.
+
+    Args:
+        name: darts, darts-2nd, beta-darts, lambda-darts, darts-pt, darts-minus, sdarts-rs, sdarts-adv, pc-darts,
+            darts-es, or one of another package. An unknown name is a ``KeyError`` that suggests the nearest one.
+        space: The search space.
+        numbers: Whose numbers.
+
+    Returns:
+        The preset.
+
+    Raises:
+        ValueError: If ``numbers`` is neither of the two.
+
+    Example:
+        >>> from genas.spaces import NASBench201
+        >>> method("pc-darts", NASBench201()).partial_channels
+        4
+    """
+    if numbers not in ("recommended", "code"):
+        raise ValueError(f"numbers must be recommended or code, but got {numbers!r}.")
+    return METHODS[name](space, numbers)
+
+
+def _is_nasbench201(space: SearchSpace) -> bool:
+    """Whether a space is searched with the numbers of NAS-Bench-201, not with those of DARTS: one without its rules."""
+    return space.is_product
+
+
+def _settings(space: SearchSpace, numbers: Numbers) -> SearchSettings:
+    """The settings that the methods' own forks share: 100 epochs on NAS-Bench-201 (A²M and we: 50), 50 on DARTS."""
+    return SearchSettings(epochs=100 if numbers == "code" and _is_nasbench201(space) else 50)
+
+
+def _autodl(space: SearchSpace, numbers: Numbers) -> SearchSettings:
+    """DARTS' settings: on NAS-Bench-201 the code is AutoDL-Projects'."""
+    if numbers == "code" and _is_nasbench201(space):
+        return SearchSettings(
+            learning_rate=LearningRate(every="step"), nesterov=True, weight_decay=5e-4, update_order="weights_first"
+        )
+    return SearchSettings()
+
+
+def _darts(space: SearchSpace, numbers: Numbers) -> Method:
+    return Method(_autodl(space, numbers))
+
+
+def _darts_2nd(space: SearchSpace, numbers: Numbers) -> Method:
+    return Method(_autodl(space, numbers), second_order=True)
+
+
+def _beta(space: SearchSpace, numbers: Numbers) -> Method:
+    """The paper's strength grows to 50, on DARTS to 25; the code's by 1/2 an epoch, whatever the number of epochs."""
+    if numbers == "code":
+        return Method(_settings(space, numbers), beta_slope=0.5)
+    return Method(_settings(space, numbers), beta_end=50.0 if _is_nasbench201(space) else 25.0)
+
+
+def _lambda(space: SearchSpace, numbers: Numbers) -> Method:
+    settings = _settings(space, numbers)
+    if _is_nasbench201(space):
+        slow = replace(settings, alphas=AlphaOptimization(learning_rate=1e-4))
+        return Method(replace(slow, update_order="weights_first") if numbers == "code" else slow, alignment=0.25)
+    if numbers == "code":
+        return Method(replace(settings, batch_size=96), alignment=0.125)
+    return Method(settings, alignment=0.125, alignment_form="signcorr")
+
+
+def _pt(space: SearchSpace, numbers: Numbers) -> Method:
+    return Method(_settings(space, numbers), select="projection")
+
+
+def _minus(space: SearchSpace, numbers: Numbers) -> Method:  # noqa: ARG001 (the published code has no other numbers)
+    return Method(SearchSettings(), skip_strength=1.0)
+
+
+def _sdarts_rs(space: SearchSpace, numbers: Numbers) -> Method:
+    return Method(_settings(space, numbers), smoothing="random")
+
+
+def _sdarts_adv(space: SearchSpace, numbers: Numbers) -> Method:
+    return Method(_settings(space, numbers), smoothing="adversarial")
+
+
+def _pc(space: SearchSpace, numbers: Numbers) -> Method:
+    """The published numbers are for DARTS; on NAS-Bench-201 we keep that space's batch and learning rates."""
+    # The code rests the architecture for 15 epochs, whatever their number; we, for the same share of them.
+    settings = SearchSettings(warmup=15 if numbers == "code" else 0.3)
+    if not _is_nasbench201(space):
+        settings = replace(
+            settings,
+            batch_size=256,
+            learning_rate=LearningRate(0.1, 0.0),
+            alphas=AlphaOptimization(learning_rate=6e-4),
+        )
+    return Method(settings, partial_channels=4, edge_normalization=True)
+
+
+def _es(space: SearchSpace, numbers: Numbers) -> Method:  # noqa: ARG001 (the same on all spaces)
+    """The code unrolls the weights, at five times the cost; then A²M is out of the question."""
+    return Method(SearchSettings(), second_order=numbers == "code", stop="eigenvalue")
+
+
+for _name, _preset in {
+    "darts": _darts,
+    "darts-2nd": _darts_2nd,
+    "beta-darts": _beta,
+    "lambda-darts": _lambda,
+    "darts-pt": _pt,
+    "darts-minus": _minus,
+    "sdarts-rs": _sdarts_rs,
+    "sdarts-adv": _sdarts_adv,
+    "pc-darts": _pc,
+    "darts-es": _es,
+}.items():
+    METHODS.add(_name, _preset)

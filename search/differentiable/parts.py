@@ -1,0 +1,288 @@
+"""What a differentiable search is made of: small parts, each replaceable, with the step that they share."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+from torch import Tensor
+
+from genas.spaces import Architecture, SearchSpace
+from genas.supernet.mixtures import Mixture
+
+Alphas = tuple[Tensor, ...]
+"""The architecture parameters: tensors that the optimiser of the architecture moves. What they are, a relaxation says.
+
+The first ones, one per cell type, belong to the operations; what follows belongs to the edges.
+"""
+
+Weights = Mapping[str, Tensor]
+"""Network weights by name; architecture parameters are never among them."""
+
+Statistics = Literal["batch", "recorded", "running"]
+"""What batch normalisation uses in a training loss: the statistics of the batch, or the running ones as in evaluation.
+
+``recorded`` is ``batch`` that also moves the running statistics: for the one forward pass of a weight step.
+"""
+
+
+class Objective(abc.ABC):
+    """The two losses of one step, each on its batch, as functions of the mixtures and of the weights.
+
+    Calling them changes nothing: no weight, no random stream, and no BN statistics unless asked. Calls on one batch are
+    deterministic.
+    """
+
+    @property
+    @abc.abstractmethod
+    def weights(self) -> Weights:
+        """The live weights, leaves that require gradients."""
+
+    @property
+    @abc.abstractmethod
+    def cell_types(self) -> tuple[int, ...]:
+        """For each cell that takes a mixture the position of its type in ``space.cell_types``."""
+
+    @abc.abstractmethod
+    def search_loss(self, mixtures: Sequence[Mixture], weights: Weights | None = None) -> Tensor:
+        """The loss on the search batch (the papers' validation batch).
+
+        Args:
+            mixtures: One per cell.
+            weights: Used in the place of the live ones.
+
+        Returns:
+            A scalar that can be differentiated with respect to mixtures and weights, twice where asked.
+        """
+
+    @abc.abstractmethod
+    def training_loss(
+        self, mixtures: Sequence[Mixture], weights: Weights | None = None, *, statistics: Statistics = "batch"
+    ) -> Tensor:
+        """The loss on the training batch.
+
+        Args:
+            mixtures: As in :meth:`search_loss`.
+            weights: As in :meth:`search_loss`.
+            statistics: Those of batch normalisation.
+
+        Returns:
+            As :meth:`search_loss`.
+        """
+
+    @final
+    def spread(self, by_type: Sequence[Mixture]) -> tuple[Mixture, ...]:
+        """One mixture per cell from one per cell type.
+
+        Args:
+            by_type: For each cell type of the space its mixture.
+
+        Returns:
+            For each cell the mixture of its type.
+        """
+        return tuple(by_type[cell_type] for cell_type in self.cell_types)
+
+
+class Relaxation(abc.ABC):
+    """How architecture parameters become mixtures."""
+
+    space: SearchSpace
+
+    @abc.abstractmethod
+    def initial(self, seed: int) -> Alphas:
+        """Leaves on the CPU in float32 that require gradients, drawn from a stream of their own."""
+
+    @abc.abstractmethod
+    def mixtures(self, alphas: Alphas, progress: float) -> tuple[Mixture, ...]:
+        """The mixtures, one per cell type, differentiable with respect to the parameters.
+
+        Args:
+            alphas: Of the form of :meth:`initial`.
+            progress: Epoch over number of epochs, in [0, 1): for what follows a schedule.
+
+        Returns:
+            For each cell type of the space its mixture.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class SearchStep:
+    """What the parts of one step share.
+
+    Args:
+        objective: The losses on this step's batches.
+        relaxation: From parameters to mixtures.
+        epoch: Number of the epoch, from 0.
+        epochs: Epochs of the search.
+        number: Number of the step since the beginning, from 0.
+        seed: Root seed; a part that draws takes :func:`genas.seeding.generator` with a stream of its own name and
+            ``number``.
+        learning_rate: Of the weights in this step.
+        momentum: Of the weights' SGD.
+        weight_decay: Of the weights' SGD.
+        momentum_buffers: The weights' momentum by name; empty before the first step.
+    """
+
+    objective: Objective
+    relaxation: Relaxation
+    epoch: int
+    epochs: int
+    number: int
+    seed: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    momentum_buffers: Weights
+
+    @property
+    def progress(self) -> float:
+        """Epoch over number of epochs."""
+        return self.epoch / self.epochs
+
+    def cell_mixtures(self, alphas: Alphas) -> tuple[Mixture, ...]:
+        """The mixture of every cell."""
+        return self.objective.spread(self.relaxation.mixtures(alphas, self.progress))
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """What a gradient finds at a point; all tensors are detached.
+
+    Args:
+        value: The function itself there, a scalar.
+        gradient: Tensors of the shapes of the parameters.
+        diagnostics: Scalars for the log by name, such as ``search_loss``, the plain loss on the search batch.
+    """
+
+    value: Tensor
+    gradient: Alphas
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+CurvatureProduct = Callable[[Alphas], Alphas]
+"""From a direction to the derivative of a gradient along it: a Hessian-vector product."""
+
+
+class ArchitectureGradient(abc.ABC):
+    """A function of the architecture parameters that a search descends, and an estimate of its gradient.
+
+    It is a deterministic function of the step and the parameters: called twice in a step, say at two points by a
+    gradient that wraps it, it sees the same batches and the same draws. Nothing of the step is changed.
+    """
+
+    @property
+    def unrolls_weights(self) -> bool:
+        """Whether the function looks ahead at what the weights will become."""
+        return False
+
+    @abc.abstractmethod
+    def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
+        """The function at a point, without its gradient.
+
+        Args:
+            step: The losses and all else of this step.
+            alphas: Where; need not be the search's own parameters.
+
+        Returns:
+            A detached scalar.
+        """
+
+    @abc.abstractmethod
+    def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:
+        """The function and its gradient at a point.
+
+        Args:
+            step: As in :meth:`value`.
+            alphas: As in :meth:`value`.
+
+        Returns:
+            Value, gradient and numbers for the log.
+        """
+
+    @final
+    def gradient(self, step: SearchStep, alphas: Alphas) -> Alphas:
+        """Only the gradient of :meth:`estimate`: detached tensors of the shapes of ``alphas``."""
+        return self.estimate(step, alphas).gradient
+
+    def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:
+        """The estimate at a point, with the exact derivative of its gradient there.
+
+        Args:
+            step: As in :meth:`value`.
+            alphas: As in :meth:`value`.
+
+        Returns:
+            The estimate, and the Hessian-vector product; as long as the latter lives, it may hold a graph in memory.
+
+        Raises:
+            NotImplementedError: If the gradient has no exact curvature; finite differences work with any.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no exact curvature; choose finite differences for the outer gradient."
+        )
+
+    @final
+    def curvature_product(self, step: SearchStep, alphas: Alphas, direction: Alphas) -> Alphas:
+        """One product of :meth:`linearize`: detached tensors of the shapes of ``alphas``."""
+        _, product = self.linearize(step, alphas)
+        return product(direction)
+
+
+class Regularizer(abc.ABC):
+    """A term of the architecture's loss that needs no network."""
+
+    @abc.abstractmethod
+    def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
+        """The term, differentiable with respect to the parameters."""
+
+
+@final
+@dataclass(frozen=True)
+class WeightReport:
+    """What a weight step has to say.
+
+    Args:
+        loss: The training loss, detached.
+        diagnostics: Detached scalars for the log by name.
+    """
+
+    loss: Tensor
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class WeightStep(abc.ABC):
+    """How the gradients of the weights are worked out."""
+
+    @abc.abstractmethod
+    def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
+        """Leave the gradients in ``.grad`` of the live weights, which are zero or none before.
+
+        Running BN statistics move once, by the pass at the mixtures with which the weights are trained.
+
+        Args:
+            step: The losses and all else of this step.
+            alphas: The search's own parameters; they get no gradient and do not change.
+
+        Returns:
+            The training loss and numbers for the log.
+        """
+
+
+class Selection(abc.ABC):
+    """How an architecture is read off the parameters."""
+
+    @abc.abstractmethod
+    def select(self, space: SearchSpace, mixtures: Sequence[Mixture]) -> Architecture:
+        """The architecture.
+
+        Args:
+            space: The search space.
+            mixtures: One per cell type.
+
+        Returns:
+            A valid architecture.
+        """

@@ -1,0 +1,284 @@
+"""DARTS-PT: operations are chosen by what their removal costs, one edge after the other, not by their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+
+from genas.choices import check_choices
+from genas.search.differentiable.parts import Objective, Statistics, Weights
+from genas.search.differentiable.selection import incoming
+from genas.seeding import generator
+from genas.spaces import Architecture, SearchSpace
+from genas.spaces.base import NONE
+from genas.supernet.mixtures import Mixture
+
+Score = Callable[[Sequence[Mixture]], float]
+"""From one mixture per cell type to how well the supernet does with them; higher is better."""
+
+_LIVE_INPUTS = 2
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """How a projection is paced and what it looks at.
+
+    Args:
+        interval: Epochs of tuning between two rounds.
+        criterion: What a removal costs: validation ``accuracy``, or ``loss``.
+        learning_rate: Of the weights while they are tuned, constant; the momentum starts from zero.
+
+    Raises:
+        ValueError: If a number or a word is out of range.
+    """
+
+    interval: int = 5
+    criterion: Literal["accuracy", "loss"] = "accuracy"
+    learning_rate: float = 0.0025
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.interval < 1:
+            raise ValueError(f"interval must be at least 1, but got {self.interval}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive, but got {self.learning_rate}.")
+
+
+@final
+@dataclass
+class Projection:
+    """The edges of a supernet that are decided, and how the next ones are.
+
+    A round decides one edge of every cell type, drawn uniformly from those that are left: of all operations the one
+    whose removal hurts most stays. Then, in spaces whose nodes keep two inputs, a round decides one node of every cell
+    type: the incoming edge whose removal hurts least goes, until two are left. A removal is a weight of zero; the other
+    weights stay as they are. Every draw is a function of the seed and the round.
+
+    Where nodes keep two inputs, ``none`` is no operation that could be chosen.
+
+    Args:
+        space: The search space.
+        seed: Root seed.
+        chosen: For each gene the column of the operation that was chosen; ``None``: not decided.
+        removed: For each gene whether its edge was removed.
+        rounds_done: Number of rounds that are over.
+
+    Reference:
+        Wang et al., Rethinking Architecture Selection in Differentiable NAS, ICLR 2021, Algorithm 1 and 2.
+    """
+
+    space: SearchSpace
+    seed: int
+    chosen: list[int | None] = field(default_factory=list)
+    removed: list[bool] = field(default_factory=list)
+    rounds_done: int = 0
+
+    def __post_init__(self) -> None:
+        self.chosen = self.chosen or [None] * self.space.num_genes
+        self.removed = self.removed or [False] * self.space.num_genes
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds in all: 6 on NAS-Bench-201, 14 for operations and 3 for inputs on DARTS."""
+        return self._operation_rounds + self._topology_rounds
+
+    def tuning_epochs(self, interval: int) -> tuple[int, ...]:
+        """For each round the number of epochs of tuning before it.
+
+        On DARTS rounds are ``interval`` epochs apart; on NAS-Bench-201 the authors' code has the last one an epoch
+        earlier. The code then tunes one more epoch, which changes no decision and is left out here.
+
+        Args:
+            interval: Epochs between two rounds.
+
+        Returns:
+            Numbers that do not decrease, the first of them 0.
+        """
+        epochs = [interval * position for position in range(self.rounds)]
+        if self.space.is_product and self.rounds > 1:
+            epochs[-1] -= 1
+        return tuple(epochs)
+
+    def masked(self, mixtures: Sequence[Mixture]) -> tuple[Mixture, ...]:
+        """The mixtures with the decisions applied: one operation on a decided edge, nothing on a removed one.
+
+        Args:
+            mixtures: One per cell type.
+
+        Returns:
+            One per cell type. Rows that are not decided are those given; decided ones are constant.
+        """
+        chosen, removed = self.space.split(self.chosen), self.space.split(self.removed)
+        return tuple(
+            _decided(mixture, columns, gone) for mixture, columns, gone in zip(mixtures, chosen, removed, strict=True)
+        )
+
+    def run_round(self, mixtures: Sequence[Mixture], score: Score) -> None:
+        """Decide one more edge, or node, of every cell type.
+
+        Args:
+            mixtures: One per cell type, before any decision.
+            score: How well the supernet does.
+
+        Raises:
+            ValueError: If a score is not a number.
+        """
+        draws = generator(self.seed, "projection", self.rounds_done)
+        topology = self.rounds_done >= self._operation_rounds
+        for cell in range(len(self.space.cell_types)):
+            places = self._open_nodes(cell) if topology else [[e] for e in self._open_edges(cell)]
+            if places:
+                place = places[int(draws.integers(len(places)))]
+                (self._decide_node if topology else self._decide_edge)(place, mixtures, score)
+        self.rounds_done += 1
+
+    def architecture(self) -> Architecture:
+        """The architecture of the decisions.
+
+        Returns:
+            A valid architecture.
+
+        Raises:
+            ValueError: If a round is left.
+        """
+        if self.rounds_done < self.rounds:
+            raise ValueError(f"All {self.rounds} rounds must be over, but {self.rounds_done} are.")
+        genes = [
+            NONE if removed or chosen is None else candidates[chosen]
+            for candidates, chosen, removed in zip(self.space.candidates, self.chosen, self.removed, strict=True)
+        ]
+        return self.space.check(genes)
+
+    def state(self) -> dict[str, Any]:
+        """The decisions as plain values."""
+        return {"chosen": list(self.chosen), "removed": list(self.removed), "rounds_done": self.rounds_done}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from decisions that :meth:`state` gave."""
+        self.chosen, self.removed = list(state["chosen"]), list(state["removed"])
+        self.rounds_done = state["rounds_done"]
+
+    @property
+    def _operation_rounds(self) -> int:
+        return max(len(cell.edges) for cell in self.space.cell_types)
+
+    @property
+    def _topology_rounds(self) -> int:
+        if self.space.is_product:
+            return 0
+        return max(sum(len(node) > _LIVE_INPUTS for node in incoming(cell)) for cell in self.space.cell_types)
+
+    def _genes(self, cell: int) -> list[int]:
+        """Positions of the genes of a cell type."""
+        return list(self.space.split(range(self.space.num_genes))[cell])
+
+    def _open_edges(self, cell: int) -> list[int]:
+        return [gene for gene in self._genes(cell) if self.chosen[gene] is None]
+
+    def _open_nodes(self, cell: int) -> list[list[int]]:
+        genes = self._genes(cell)
+        nodes = [[genes[edge] for edge in node] for node in incoming(self.space.cell_types[cell])]
+        return [node for node in nodes if len(self._inputs(node)) > _LIVE_INPUTS]
+
+    def _inputs(self, node: Sequence[int]) -> list[int]:
+        return [gene for gene in node if not self.removed[gene]]
+
+    def _decide_edge(self, place: Sequence[int], mixtures: Sequence[Mixture], score: Score) -> None:
+        (gene,) = place
+        columns = [
+            column
+            for column, operation in enumerate(self.space.candidates[gene])
+            if self.space.is_product or operation != NONE
+        ]
+        scores = [_checked(score(self._without(self.masked(mixtures), gene, column))) for column in columns]
+        self.chosen[gene] = columns[scores.index(min(scores))]
+
+    def _decide_node(self, place: Sequence[int], mixtures: Sequence[Mixture], score: Score) -> None:
+        while len(inputs := self._inputs(place)) > _LIVE_INPUTS:
+            scores = [_checked(score(self._without(self.masked(mixtures), gene, None))) for gene in inputs]
+            self.removed[inputs[scores.index(max(scores))]] = True
+
+    def _without(self, mixtures: Sequence[Mixture], gene: int, column: int | None) -> tuple[Mixture, ...]:
+        """The mixtures with the weight of one operation, or of all of an edge, set to zero."""
+        changed = list(mixtures)
+        for cell in range(len(changed)):
+            genes = self._genes(cell)
+            if gene in genes:
+                changed[cell] = _masked_out(changed[cell], genes.index(gene), column)
+        return tuple(changed)
+
+
+def _masked_out(mixture: Mixture, edge: int, column: int | None) -> Mixture:
+    if column is None:
+        return _decided(mixture, [None] * len(mixture.operations), [e == edge for e in range(len(mixture.operations))])
+    operations = mixture.operations.clone()
+    operations[edge, column] = 0
+    return replace(mixture, operations=operations)
+
+
+def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[bool]) -> Mixture:
+    if all(column is None for column in chosen) and not any(removed):
+        return mixture
+    constant = torch.zeros_like(mixture.operations)
+    is_open = [[column is None and not gone] for column, gone in zip(chosen, removed, strict=True)]
+    for edge, (column, gone) in enumerate(zip(chosen, removed, strict=True)):
+        if column is not None and not gone:
+            constant[edge, column] = 1
+    operations = torch.where(torch.tensor(is_open, device=constant.device), mixture.operations, constant)
+    if not any(removed):
+        return replace(mixture, operations=operations)
+    # Without its weight a removed edge would still pass on what no operation touches: other channels, the extra skip.
+    stays = torch.tensor([not gone for gone in removed], device=constant.device)
+    return replace(mixture, operations=operations, edges=stays * (1.0 if mixture.edges is None else mixture.edges))
+
+
+def _checked(score: float) -> float:
+    if score != score:
+        raise ValueError("The supernet's score must be a number, but is NaN: the weights or the losses diverged.")
+    return score
+
+
+@final
+class ProjectedObjective(Objective):
+    """An objective whose mixtures pass through a projection first, whatever has changed them before.
+
+    Args:
+        inner: The objective.
+        projection: The decisions.
+    """
+
+    def __init__(self, inner: Objective, projection: Projection) -> None:
+        self.inner, self.projection = inner, projection
+
+    @property
+    def weights(self) -> Weights:
+        """Those of the objective inside."""
+        return self.inner.weights
+
+    @property
+    def cell_types(self) -> tuple[int, ...]:
+        """Those of the objective inside."""
+        return self.inner.cell_types
+
+    def search_loss(self, mixtures: Sequence[Mixture], weights: Weights | None = None) -> Tensor:
+        """The loss with the decisions applied."""
+        return self.inner.search_loss(self._masked(mixtures), weights)
+
+    def training_loss(
+        self, mixtures: Sequence[Mixture], weights: Weights | None = None, *, statistics: Statistics = "batch"
+    ) -> Tensor:
+        """The loss with the decisions applied."""
+        return self.inner.training_loss(self._masked(mixtures), weights, statistics=statistics)
+
+    def _masked(self, mixtures: Sequence[Mixture]) -> tuple[Mixture, ...]:
+        """Cells need not have equal mixtures: Λ-DARTS moves those of every cell by themselves."""
+        space, cells = self.projection.space, list(zip(mixtures, self.cell_types, strict=True))
+        chosen, removed = space.split(self.projection.chosen), space.split(self.projection.removed)
+        # Cells that share a mixture go on to share it.
+        known = {(id(mixture), cell_type): mixture for mixture, cell_type in cells}
+        masked = {key: _decided(mixture, chosen[key[1]], removed[key[1]]) for key, mixture in known.items()}
+        return tuple(masked[id(mixture), cell_type] for mixture, cell_type in cells)

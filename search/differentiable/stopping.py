@@ -1,0 +1,221 @@
+"""When a search ends, and the architecture of which epoch is its result."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from genas.search.differentiable.selection import Collapse
+from genas.spaces import Architecture
+
+
+@final
+@dataclass(frozen=True)
+class EpochSummary:
+    """What a finished epoch leaves for those who decide how the search goes on.
+
+    Args:
+        architecture: Read off after the epoch's last step.
+        collapse: Signs of a collapse.
+        eigenvalue: Largest eigenvalue of the Hessian of the search loss, if it was computed in this epoch.
+    """
+
+    architecture: Architecture
+    collapse: Collapse
+    eigenvalue: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The summary as plain values for the log, which :meth:`from_record` reads."""
+        return {
+            "genes": list(self.architecture),
+            "skips": dict(self.collapse.skips),
+            "nones": dict(self.collapse.nones),
+            "disconnected": self.collapse.disconnected,
+            "eigenvalue": self.eigenvalue,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> EpochSummary:
+        """The summary of an epoch from its line of the log."""
+        collapse = Collapse(record["skips"], record["nones"], record["disconnected"])
+        return cls(tuple(record["genes"]), collapse, record["eigenvalue"])
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended.
+
+    Args:
+        epoch: Number of the epoch, from 0, after which the result was read off.
+        because: Why it ended, as a sentence without capital and full stop.
+    """
+
+    epoch: int
+    because: str
+
+
+class Stopping(abc.ABC):
+    """A rule for ending a search early: a function of the finished epochs, so that it has no state to keep."""
+
+    def wants_eigenvalue(self, epoch: int) -> bool:  # noqa: ARG002
+        """Whether the rule needs the dominant eigenvalue after this epoch (from 0)."""
+        return False
+
+    @abc.abstractmethod
+    def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
+        """Decide after an epoch.
+
+        Args:
+            history: All finished epochs, at least one.
+
+        Returns:
+            The end of the search, or ``None`` to go on.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Fixed(Stopping):
+    """All epochs are run; the result is the last one's."""
+
+    def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:  # noqa: ARG002
+        """Never ends a search early."""
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class DominantEigenvalue(Stopping):
+    r"""DARTS-ES: end when the dominant eigenvalue of the Hessian of the search loss grows fast.
+
+    It is computed every ``frequency`` epochs (0, 2, 4, ...) and averaged over the last ``window`` values, from the time
+    on when half of them are there. The average counts for the middle of its window. The search ends when
+
+    .. math:: \bar\lambda_i / \bar\lambda_{i - \text{delta}} > \text{factor},
+
+    and its result is the architecture of the epoch that the earlier average counts for, if that is not before
+    ``earliest``. By the authors' numbers the first decision falls after epoch 22 and returns epoch 10 at the earliest.
+
+    Args:
+        frequency: Epochs between two eigenvalues.
+        window: Number of eigenvalues in an average, odd.
+        delta: Number of eigenvalues between the averages that are compared.
+        factor: Growth that ends the search. The paper says 1 / 0.75, the code 1.3.
+        earliest: First epoch that may be the result.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Reference:
+        Zela et al., Understanding and Robustifying Differentiable Architecture Search, ICLR 2020, Section 4.3.
+    """
+
+    frequency: int = 2
+    window: int = 5
+    delta: int = 4
+    factor: float = 1.3
+    earliest: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("frequency", "window", "delta"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}.")
+        if self.window % 2 == 0:
+            raise ValueError(f"window must be odd, so that an average has a middle, but got {self.window}.")
+        if not (math.isfinite(self.factor) and self.factor > 0):
+            raise ValueError(f"factor must be positive, but got {self.factor}.")
+        if self.earliest < 0:
+            raise ValueError(f"earliest must not be negative, but got {self.earliest}.")
+
+    def wants_eigenvalue(self, epoch: int) -> bool:
+        """Every ``frequency`` epochs, from the first one on."""
+        return epoch % self.frequency == 0
+
+    def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
+        """Compare the last two averages that lie ``delta`` eigenvalues apart."""
+        if not self.wants_eigenvalue(len(history) - 1):
+            return None
+        values = [summary.eigenvalue for summary in history[:: self.frequency]]
+        known = [value for value in values if value is not None]
+        if len(known) != len(values):
+            raise ValueError(
+                f"There must be an eigenvalue after every {self.frequency} epochs, but {len(values) - len(known)} of "
+                f"{len(values)} are missing."
+            )
+        half, last = self.window // 2, len(known) - 1
+        epoch = self.frequency * (last - half - self.delta)
+        before, now = self._average(known, last - self.delta), self._average(known, last)
+        if before is None or now is None or epoch < self.earliest or not (before > 0 and now / before > self.factor):
+            return None
+        return Outcome(
+            epoch,
+            f"the dominant eigenvalue grew from {before:.3g} to {now:.3g}, by more than {self.factor:g}, "
+            f"until epoch {len(history)}",
+        )
+
+    def _average(self, values: Sequence[float], position: int) -> float | None:
+        """The mean of the window that ends at a position; ``None`` while less than half of it is there."""
+        if position < self.window // 2:
+            return None
+        return float(np.mean(values[max(0, position + 1 - self.window) : position + 1]))
+
+
+@final
+@dataclass(frozen=True)
+class SkipCount(Stopping):
+    """End when a cell has more skip connections than allowed; the result is the last architecture before.
+
+    DARTS+ and P-DARTS keep two at most in the normal cell.
+
+    Args:
+        most: Skip connections allowed in any cell type named.
+        cell: Name of the cell type that is looked at; ``None``: every one.
+
+    Raises:
+        ValueError: If ``most`` is negative.
+
+    Reference:
+        Liang et al., DARTS+: Improved Differentiable Architecture Search with Early Stopping, 2019, Criterion 1.
+    """
+
+    most: int = 2
+    cell: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.most < 0:
+            raise ValueError(f"most must not be negative, but got {self.most}.")
+
+    def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
+        """Count the skip connections of the last epoch; nothing can be taken back before the second one."""
+        if len(history) < 2:
+            return None
+        skips = history[-1].collapse.skips
+        if self.cell is not None and self.cell not in skips:
+            raise ValueError(f"cell must be one of {', '.join(skips)}, but got {self.cell!r}.")
+        too_many = {name: count for name, count in skips.items() if self.cell in (None, name) and count > self.most}
+        if not too_many:
+            return None
+        counted = " and ".join(f"{count} in the {name} cell" for name, count in too_many.items())
+        return Outcome(
+            len(history) - 2,
+            f"more than {self.most} skip connections after epoch {len(history)}: {counted}",
+        )
+
+
+def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcome:
+    """The outcome of a search that has ended, be it early or not.
+
+    Args:
+        stopping: Its rule.
+        history: All of its epochs.
+
+    Returns:
+        What the rule says, or that the last epoch is the result.
+    """
+    return stopping.outcome(history) or Outcome(len(history) - 1, f"all {len(history)} epochs were run")

@@ -1,0 +1,194 @@
+"""Running a cell as a weighted mixture, sharing among its edges what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genas.supernet.mixtures import Mixture
+from genas.supernet.operations import Operation, Pool, Skip
+from genas.supernet.weighting import (
+    Normalized,
+    concatenate,
+    records,
+    uses_batch_statistics,
+    weighted_norm,
+    weighted_sum,
+)
+
+
+def shuffle_channels(values: Tensor, groups: int) -> Tensor:
+    """ShuffleNet's channel shuffle: channel ``g * (C / groups) + k`` becomes channel ``k * groups + g``.
+
+    Args:
+        values: Shape ``(n, C, H, W)``.
+        groups: Divides ``C``; a shuffle with ``C / groups`` undoes it.
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    count, channels, height, width = values.shape
+    split = values.view(count, groups, channels // groups, height, width).transpose(1, 2)
+    shuffled = split.reshape(count, channels, height, width)
+    return shuffled.contiguous(memory_format=torch.channels_last)
+
+
+@final
+class Terms:
+    """The sum that one node becomes, term by term.
+
+    Terms that others hold, too, are kept until the end and weighted in one function, so that none is copied.
+    """
+
+    def __init__(self) -> None:
+        self._owned: Tensor | None = None
+        self._shared: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def add(self, term: Tensor) -> None:
+        """Add a tensor that no one else holds."""
+        self._owned = term if self._owned is None else self._owned.add_(term)
+
+    def add_weighted(self, weight: Tensor, value: Tensor) -> None:
+        """Add a tensor that others hold, times a scalar."""
+        before, _ = self._shared.get(id(value), (None, None))
+        self._shared[id(value)] = (weight if before is None else before + weight, value)
+
+    def total(self) -> Tensor | None:
+        """The sum, ``None`` without terms."""
+        if self._shared:
+            weights, values = zip(*self._shared.values(), strict=True)
+            self.add(weighted_sum(weights, values))
+        return self._owned
+
+
+@final
+class PartialChannels:
+    """PC-DARTS' nodes: the first channels go through the candidates, the others around them.
+
+    Args:
+        groups: K, 1 for all channels.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+
+    def active(self, node: Tensor) -> Tensor:
+        """The channels that go through the candidates."""
+        if self.groups == 1:
+            return node
+        chosen = node[:, : node.shape[1] // self.groups]
+        return chosen.contiguous(memory_format=torch.channels_last)
+
+    def bypass(self, node: Tensor, stride: int) -> Tensor:
+        """The others, of the size that the edge gives."""
+        others = node[:, node.shape[1] // self.groups :].contiguous(memory_format=torch.channels_last)
+        return others if stride == 1 else functional.max_pool2d(others, 2, 2, ceil_mode=True)
+
+    def join(self, mixed: Tensor, around: Tensor) -> Tensor:
+        """The node: both parts, shuffled. Edges add up before, which is the same as each edge shuffling by itself."""
+        return shuffle_channels(concatenate([mixed, around]), self.groups)
+
+
+@final
+class Source:
+    """A node as its edges read it: each form of it is computed once, by the first reader.
+
+    Args:
+        node: The node.
+        partial: Which of its channels go through the candidates.
+        stride: Stride of the edges that start here.
+    """
+
+    def __init__(self, node: Tensor, partial: PartialChannels, stride: int) -> None:
+        self.node, self.partial, self.stride = node, partial, stride
+        self.value = partial.active(node)
+        """The channels that go through the candidates."""
+        self._forms: dict[str, Tensor] = {}
+        self._normalized: dict[str, Normalized] = {}
+
+    @property
+    def bypass(self) -> Tensor:
+        """The other channels, as the edges hand them on."""
+        return self._once("bypass", lambda: self.partial.bypass(self.node, self.stride))
+
+    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self._forms:
+            self._forms[name] = make()
+        return self._forms[name]
+
+    def read(self, operation: Operation) -> Tensor:
+        """The node as an operation wants it."""
+        return self._once("rectified", lambda: functional.relu(self.value)) if operation.rectified else self.value
+
+    def add(self, name: str, operation: Operation, weight: Tensor, terms: Terms) -> None:
+        """Add an operation of this node to a sum.
+
+        Args:
+            name: The operation's name.
+            operation: The operation.
+            weight: Its weight, a scalar.
+            terms: The sum.
+        """
+        if isinstance(operation, Skip):
+            terms.add_weighted(weight, self.value)
+        elif isinstance(operation, Pool):
+            self._add_pool(name, operation, weight, terms)
+        else:
+            terms.add(operation.weighted(self.read(operation), weight))
+
+    def _add_pool(self, name: str, operation: Pool, weight: Tensor, terms: Terms) -> None:
+        pooled = self._once(name, lambda: operation.pool(self.value))
+        bn = operation.bn
+        if bn is None:
+            terms.add_weighted(weight, pooled)
+        elif isinstance(bn, nn.BatchNorm2d) and not bn.affine and uses_batch_statistics(bn):
+            if name not in self._normalized:
+                self._normalized[name] = Normalized.of(pooled, bn.eps)
+            if records(bn):
+                self._normalized[name].record(bn)
+            terms.add_weighted(weight, self._normalized[name].values)
+        else:
+            terms.add(weighted_norm(bn, pooled, weight))
+
+
+@final
+class EdgeWeights:
+    """The weights of a mixture as the edges of a cell apply them.
+
+    Args:
+        mixture: The mixture.
+        node: A node of the cell; in a narrow type the weights stay in float32.
+    """
+
+    def __init__(self, mixture: Mixture, node: Tensor) -> None:
+        dtype = torch.promote_types(node.dtype, torch.float32)
+        operations = mixture.operations.to(node.device, dtype)
+        self._one = torch.ones((), device=node.device, dtype=dtype)
+        self._edges: Sequence[Tensor] | None = None
+        if mixture.edges is not None:
+            edges = mixture.edges.to(node.device, dtype)
+            operations = operations * edges[:, None]
+            self._edges = edges.unbind()
+        self._skip = mixture.skip
+        self._operations = [row.unbind() for row in operations.unbind()]
+
+    @property
+    def has_skip(self) -> bool:
+        """Whether there is an auxiliary skip connection."""
+        return self._skip != 0
+
+    def operation(self, edge: int, column: int) -> Tensor:
+        """Weight of a candidate."""
+        return self._operations[edge][column]
+
+    def edge(self, edge: int) -> Tensor:
+        """Weight of what goes around the candidates."""
+        return self._one if self._edges is None else self._edges[edge]
+
+    def skip(self, edge: int) -> Tensor:
+        """Weight of the auxiliary skip connection."""
+        return self._skip * self.edge(edge)

@@ -1,0 +1,143 @@
+"""``genas search``: files, resume, several seeds, looking up the truth, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from genas.cli import main
+from genas.runs import Run
+from genas.spaces import NASBench201, space
+from genas.tables import Column, Table
+
+COMMON = "--data digits --max-train 20 --max-valid 20 --cells 1 --batch-size 10 --threads 1 --no-progress --device cpu"
+WORDS = [*COMMON.split(), "--channels", "4", "--epochs", "2"]
+
+
+def run(*words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+def result(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of all of NAS-Bench-201, in which the accuracy is the index."""
+    found, path = NASBench201(), tmp_path_factory.mktemp("table") / "table.npz"
+    values = {arch: found.index(arch) / 200 for arch in found.architectures()}
+    columns = {Column("digits", "test", 10): values, Column("other", "test", 10): dict.fromkeys(values, 50.0)}
+    Table.from_accuracies(found, "indices", "a formula", "", columns).save(path)
+    return path
+
+
+def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run("search", folder, "--method", "beta-darts", "--flatness", "a2m", *WORDS) == 0
+    shown = capsys.readouterr().out
+    found, log = result(folder), Run.open(folder).read_log()
+    assert "beta-darts + a2m, seed 0: all 2 epochs were run" in shown
+    assert found["best"]["architecture"] in shown
+    assert found["best"] == found["top"][0]
+    assert found["best"]["genes"] == log[-1]["genes"]
+    assert NASBench201().from_index(found["best"]["index"]) == tuple(found["best"]["genes"])
+    assert (found["method"], found["flatness"], found["epoch"], len(log)) == ("beta-darts", "a2m", 2, 2)
+    assert {"a2m_relative_change", "regularizer", "search_loss", "skips", "nones", "disconnected"} <= log[0].keys()
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
+    assert load_file(folder / "weights.safetensors")["alphas.0"].shape == (6, 5)
+    config = Run.open(folder).config
+    assert config["method"]["beta_end"] == 50
+    assert config["network"]["affine"] is False
+    assert config["a2m"]["rho"] is None
+
+
+def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
+    """A process that died before it wrote the result finds all it needs."""
+    folder = tmp_path / "run"
+    assert run("search", folder, *WORDS) == 0
+    before = (folder / "result.json").read_bytes()
+    (folder / "result.json").unlink()
+    assert run("search", folder, *WORDS) == 0
+    assert (folder / "result.json").read_bytes() == before
+
+
+def test_several_seeds_are_summarised_with_every_value(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", tmp_path / "runs", "--table", table, *WORDS]
+    assert run(*words, "--seeds", "0,4") == 0
+    summary = result(tmp_path / "runs")
+    values = [result(tmp_path / "runs" / f"seed-{seed}")["best"]["index"] / 200 for seed in (0, 4)]
+    assert summary["values"] == pytest.approx(values)
+    assert summary["truth"] == "digits/test/10"
+    assert summary["mean"] == pytest.approx(sum(values) / 2)
+    assert summary["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert summary["disconnected"] == sum(each["disconnected"] for each in summary["runs"])
+    assert [each["seed"] for each in summary["runs"]] == [0, 4]
+    assert f"{summary['mean']:.2f} ± {summary['std']:.2f} %" in capsys.readouterr().out
+    assert run(*words, "--seeds", "0,4,5") == 0, "more seeds go on from those that are there"
+    assert result(tmp_path / "runs")["values"][:2] == summary["values"]
+    assert run("search", tmp_path / "alone", "--seed", "4", *WORDS) == 0
+    assert result(tmp_path / "alone")["best"]["genes"] == summary["runs"][1]["best"]["genes"]
+
+
+def test_the_truth_may_be_another_column(tmp_path: Path, table: Path) -> None:
+    assert run("search", tmp_path / "run", "--table", table, "--truth", "other", *WORDS) == 0
+    assert result(tmp_path / "run")["best"]["metrics"] == {"other/test/10": 50.0}
+
+
+def test_a_search_of_darts_cells(tmp_path: Path) -> None:
+    words = [*WORDS, "--space", "s1", "--cells", "3", "--epochs", "1"]
+    assert run("search", tmp_path / "run", "--numbers", "code", *words) == 0
+    found = result(tmp_path / "run")
+    space("s1").check(found["best"]["genes"])
+    assert found["skips"].keys() == {"normal", "reduction"}
+
+
+def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> None:
+    words = ["--method", "darts", "--flatness", "a2m", "--numbers", "code", "--a2m.epsilon", "0.1", *WORDS]
+    assert run("search", tmp_path / "run", *words) == 0
+    chosen = Run.open(tmp_path / "run").config["a2m"]
+    assert (chosen["curvature"], chosen["centre"], chosen["epsilon"]) == ("central_fd", "alpha_tilde", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "bta-darts"], "Did you mean 'beta-darts'"),
+        (["--flatness", "sam"], "flatness must be one of none, a2m, na"),
+        (["--method", "darts-2nd", "--flatness", "a2m"], "must wrap a first-order gradient"),
+        (["--space", "s2", "--flatness", "na", "--neighbors", "multiplicative"], "choose additive neighbours"),
+        (["--rho", "0.1"], "set flatness to a2m"),
+        (["--na.count", "3"], "set flatness to na"),
+        (["--smoothing-end", "0.2"], "nothing reads it without smoothing"),
+        (["--truth", "digits"], "give --table"),
+        (["--table", "nowhere.npz"], "nowhere.npz"),
+        (["--seeds", "1,1"], "seeds must be different"),
+        (["--threads", "0"], "threads must be at least 1"),
+        (["--warmup", "3"], "warmup must lie between 0 and the 2 epochs"),
+    ],
+)
+def test_wrong_arguments_say_what_to_do_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("search", tmp_path / "run", *WORDS, *words) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_another_space_is_refused(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("search", tmp_path / "run", "--space", "s1", "--table", table, *WORDS, "--cells", "3") == 1
+    assert "must be of the space that is searched, s1, but indices is of nasbench201" in capsys.readouterr().err
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("search", tmp_path / "run", *WORDS) == 0
+    assert run("search", tmp_path / "run", *WORDS, "--method", "sdarts-rs") == 1
+    assert "method.smoothing: none in the folder, random now" in capsys.readouterr().err

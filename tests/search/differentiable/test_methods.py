@@ -1,0 +1,285 @@
+"""Presets: their numbers, what they are made of, every one of them with every plug-in on both graphs, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from genas.data import DataOptions, ImageData
+from genas.search.differentiable import (
+    A2M,
+    A2M_CODE,
+    METHODS,
+    A2MOptions,
+    AdditiveNeighbors,
+    AdversarialSmoothing,
+    DifferentiableSearch,
+    DominantEigenvalue,
+    FirstOrder,
+    Fixed,
+    LambdaHook,
+    Method,
+    MethodChanges,
+    NAOptions,
+    NeighborhoodGradient,
+    Plain,
+    RandomSmoothing,
+    Regularized,
+    SearchSettings,
+    SettingsChanges,
+    SkipCount,
+    Unrolled,
+    method,
+)
+from genas.spaces import space
+from genas.supernet import CellNetwork, LearningRate
+
+NB201, DARTS = space("nasbench201"), space("darts")
+NAMES = [
+    "darts",
+    "darts-2nd",
+    "beta-darts",
+    "lambda-darts",
+    "darts-pt",
+    "darts-minus",
+    "sdarts-rs",
+    "sdarts-adv",
+    "pc-darts",
+    "darts-es",
+]
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageData:
+    return DataOptions(max_train=10, max_valid=10).load("digits", seed=0)
+
+
+def test_the_names() -> None:
+    assert list(METHODS) == NAMES
+    with pytest.raises(KeyError, match="Did you mean 'beta-darts'"):
+        method("betadarts", NB201)
+    with pytest.raises(ValueError, match="numbers must be recommended or code"):
+        method("darts", NB201, "paper")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------------- every preset runs
+
+
+def tiny(name: str, space_name: str) -> Method:
+    """The preset in two epochs of one step, its projection in every epoch of tuning."""
+    preset = method(name, space(space_name))
+    settings = replace(preset.settings, epochs=2, batch_size=10, warmup=min(preset.settings.warmup, 0.5))
+    return replace(preset, settings=settings, projection_interval=1 if preset.select == "projection" else 5)
+
+
+@pytest.mark.parametrize("space_name", ["nasbench201", "s1"])
+@pytest.mark.parametrize("flatness", ["none", "a2m", "na"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_with_every_plug_in_runs_resumes_and_ends_in_a_valid_architecture(
+    data: ImageData, name: str, flatness: Any, space_name: str
+) -> None:
+    found, preset = space(space_name), tiny(name, space_name)
+    options: dict[str, Any] = {"na": NAOptions(count=2)} if flatness == "na" else {}
+    if flatness == "a2m" and preset.second_order:
+        with pytest.raises(ValueError, match="must wrap a first-order gradient"):
+            preset.parts(found, "a2m")
+        options = {"a2m": A2MOptions(allow_unrolled=True, curvature="none")}
+    elif flatness == "a2m" and preset.select == "projection":  # many epochs of tuning
+        options = {"a2m": A2MOptions(curvature="none")}
+
+    def make(seed: int) -> DifferentiableSearch:
+        cells = 1 if found.is_product else 4 if preset.alignment else 3  # alignment needs two normal cells
+        skeleton = found.supernet_skeleton(10, 8, 1, channels=8 if preset.partial_channels > 1 else 4, cells=cells)
+        network = CellNetwork.initialised(found, replace(skeleton, affine=False), 0, preset.network_options)
+        return DifferentiableSearch(network, data, preset.settings, preset.parts(found, flatness, **options), seed=seed)
+
+    search, middle = make(3), io.BytesIO()
+    while not search.finished:
+        search.step()
+        record = search.end_epoch()
+        if search.step_number == search.total_steps - 1:
+            torch.save(search.state(), middle)
+    found.check(search.architecture)
+    assert record["genes"] == list(search.architecture)
+    assert all(value is None or value == value for value in record.values())
+    assert ("a2m_cosine" in record) == (flatness == "a2m")
+    assert ("neighborhood" in record) == (flatness == "na")
+    middle.seek(0)
+    resumed = make(3)
+    resumed.load_state(torch.load(middle, weights_only=True))
+    resumed.step()
+    resumed.end_epoch()
+    assert resumed.history == search.history
+    for key, tensor in search.learnt().items():
+        assert torch.equal(tensor, resumed.learnt()[key]), key
+
+
+# -------------------------------------------------------------------------------------------------------------- numbers
+
+
+def test_what_the_presets_are_made_of() -> None:
+    parts = {name: method(name, DARTS).parts(DARTS) for name in NAMES}
+    assert isinstance(parts["darts"].gradient, FirstOrder)
+    assert isinstance(parts["darts-2nd"].gradient, Unrolled)
+    assert isinstance(parts["beta-darts"].gradient, Regularized)
+    kinds = {"lambda-darts": LambdaHook, "sdarts-rs": RandomSmoothing, "sdarts-adv": AdversarialSmoothing}
+    for name, each in parts.items():
+        assert type(each.weight_step) is kinds.get(name, Plain)
+        assert (each.projection is not None) == (name == "darts-pt")
+        assert type(each.stopping) is (DominantEigenvalue if name == "darts-es" else Fixed)
+    shapes = [alpha.shape for alpha in parts["pc-darts"].relaxation.initial(0)]
+    assert shapes == [(14, 8), (14, 8), (14,), (14,)]
+    skips = [
+        parts["darts-minus"].relaxation.mixtures(parts["darts"].relaxation.initial(0), t / 50)[0].skip for t in (0, 49)
+    ]
+    assert skips == pytest.approx([1.0, 0.02])
+    options = {name: method(name, DARTS).network_options for name in NAMES}
+    assert [name for name, each in options.items() if each.auxiliary_skip] == ["darts-minus"]
+    assert {name: each.partial_channels for name, each in options.items() if each.partial_channels > 1} == {
+        "pc-darts": 4
+    }
+
+
+def test_common_numbers() -> None:
+    settings = method("darts", DARTS).settings
+    assert (settings.epochs, settings.batch_size, settings.momentum, settings.nesterov) == (50, 64, 0.9, False)
+    assert (settings.weight_decay, settings.gradient_clip, settings.learning_rate) == (
+        3e-4,
+        5,
+        LearningRate(0.025, 0.001),
+    )
+    assert dataclasses.astuple(settings.alphas) == (3e-4, (0.5, 0.999), 1e-3)
+    assert settings.update_order == "alpha_first"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_epochs_on_nasbench201(name: str) -> None:
+    """A²M and we: 50. The forks' scripts: 100; AutoDL's and those without a script: 50."""
+    assert method(name, NB201).settings.epochs == method(name, DARTS, "code").settings.epochs == 50
+    short = ("darts", "darts-2nd", "darts-minus", "pc-darts", "darts-es")
+    assert method(name, NB201, "code").settings.epochs == (50 if name in short else 100)
+
+
+def test_numbers_of_single_methods() -> None:
+    code = method("darts", NB201, "code").settings
+    assert (code.nesterov, code.weight_decay, code.learning_rate.every) == (True, 5e-4, "step")
+    assert code.update_order == "weights_first"
+    assert method("beta-darts", NB201).beta_end == 50
+    assert method("beta-darts", DARTS).beta_end == 25
+    assert method("beta-darts", DARTS, "code").beta_slope == 0.5
+    slow = method("lambda-darts", NB201)
+    assert (slow.alignment, slow.alignment_form, slow.settings.alphas.learning_rate) == (0.25, "corr", 1e-4)
+    assert (slow.settings.update_order, slow.alignment_epsilon) == ("alpha_first", 1e-4)
+    assert method("lambda-darts", NB201, "code").settings.update_order == "weights_first"
+    assert method("lambda-darts", DARTS).alignment_form == "signcorr"
+    assert method("lambda-darts", DARTS, "code").settings.batch_size == 96
+    pc = method("pc-darts", DARTS).settings
+    assert (pc.batch_size, pc.learning_rate, pc.alphas.learning_rate) == (256, LearningRate(0.1, 0.0), 6e-4)
+    assert pc.warmup_epochs == method("pc-darts", DARTS, "code").settings.warmup_epochs == 15
+    assert replace(pc, epochs=20).warmup_epochs == 6
+    assert method("pc-darts", NB201).settings.batch_size == 64
+    projection = method("darts-pt", DARTS).parts(DARTS).projection
+    assert projection is not None
+    assert (projection.interval, projection.criterion, projection.learning_rate) == (5, "accuracy", 0.0025)
+    assert method("darts-es", DARTS, "code").second_order
+    assert not method("darts-es", DARTS).second_order
+
+
+def test_numbers_of_the_plug_ins() -> None:
+    darts = method("darts", NB201)
+    for found, rho, distance in ((NB201, 0.01, 2), (DARTS, 0.1, 6)):
+        flat = darts.parts(found, "a2m").gradient
+        assert isinstance(flat, A2M)
+        assert (flat.rho, flat.curvature, flat.centre) == (rho, "exact", "alpha")
+        near = darts.parts(found, "na").gradient
+        assert isinstance(near, NeighborhoodGradient)
+        assert isinstance(near.neighbors, AdditiveNeighbors)
+        assert (near.count, near.aggregate, near.neighbors.distance, near.neighbors.epsilon) == (
+            10,
+            "mean",
+            distance,
+            0.1,
+        )
+    assert (A2M_CODE.curvature, A2M_CODE.epsilon, A2M_CODE.centre) == ("central_fd", 0.01, "alpha_tilde")
+
+
+def test_the_regulariser_stays_outside_unless_it_is_to_be_perturbed() -> None:
+    beta = method("beta-darts", NB201)
+    outside = beta.parts(NB201, "a2m").gradient
+    assert isinstance(outside, Regularized)
+    assert isinstance(outside.inner, A2M)
+    inside = beta.parts(NB201, "a2m", A2M_CODE).gradient
+    assert isinstance(inside, A2M)
+    assert isinstance(inside.inner, Regularized)
+    near = beta.parts(NB201, "na").gradient
+    assert isinstance(near, Regularized)
+    assert isinstance(near.inner, NeighborhoodGradient)
+
+
+# -------------------------------------------------------------------------------------------------------------- changes
+
+
+def test_changes_reach_what_they_name() -> None:
+    changes = SettingsChanges(epochs=7, learning_rate=0.1, final_learning_rate=0.01, alpha_learning_rate=1e-2, warmup=2)
+    found = changes.applied(method("pc-darts", DARTS).settings)
+    assert (found.epochs, found.warmup, found.batch_size) == (7, 2, 256)
+    assert found.learning_rate == LearningRate(0.1, 0.01)
+    assert (found.alphas.learning_rate, found.alphas.weight_decay) == (1e-2, 1e-3)
+    beta = method("beta-darts", NB201)
+    assert MethodChanges(beta_slope=0.5).applied(beta, beta.settings).beta_end is None
+    assert MethodChanges().applied(beta, found) == replace(beta, settings=found)
+    assert isinstance(MethodChanges(stop="skips", most_skips=1).applied(beta, found).parts(NB201).stopping, SkipCount)
+
+
+def test_every_change_has_something_to_change() -> None:
+    parts = {each.name for each in dataclasses.fields(Method)} - {"settings"}
+    assert {each.name for each in dataclasses.fields(MethodChanges)} == parts
+    renamed = {"final_learning_rate", "alpha_learning_rate", "alpha_weight_decay"}
+    assert {each.name for each in dataclasses.fields(SettingsChanges)} - renamed <= {
+        each.name for each in dataclasses.fields(SearchSettings)
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"beta_weights": (1.0,)}, "nothing reads it without beta_slope or beta_end"),
+        ({"alignment_form": "signcorr"}, "without alignment"),
+        ({"smoothing_end": 0.5}, "without smoothing"),
+        ({"skip_shape": "cosine"}, "without skip_strength"),
+        ({"most_skips": 1}, "without stop=skips"),
+        ({"projection_interval": 2}, "without select=projection"),
+        ({"select": "projection", "stop": "eigenvalue"}, "choose one of both"),
+        ({"smoothing": "random", "alignment": 0.1}, "choose one"),
+        ({"smoothing": "randm"}, "Did you mean 'random'"),
+        ({"settings": SearchSettings(learn_alphas=False), "second_order": True}, "Without learn_alphas"),
+    ],
+)
+def test_what_cannot_be_or_does_nothing_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Method(**changed)
+
+
+def test_impossible_combinations_are_refused_with_the_reason() -> None:
+    darts = method("darts", NB201)
+    with pytest.raises(ValueError, match="none and skip_connect among the candidates"):
+        darts.parts(space("s2"), "na", na=NAOptions(neighbors="multiplicative"))
+    with pytest.raises(ValueError, match="set flatness to na"):
+        darts.parts(NB201, "a2m", na=NAOptions())
+    with pytest.raises(ValueError, match="flatness must be none, a2m or na"):
+        darts.parts(NB201, "sam")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a2m would do nothing"):
+        Method(SearchSettings(learn_alphas=False)).parts(NB201, "a2m")
+    with pytest.raises(ValueError, match="a number for each of the 1 cell types"):
+        Method(beta_end=1.0, beta_weights=(1.0, 1.0)).parts(NB201)
+    with pytest.raises(ValueError, match="epsilon is a size of additive neighbours"):
+        NAOptions(neighbors="multiplicative", epsilon=0.2)
+    with pytest.raises(ValueError, match="belongs to the aggregate variance"):
+        NAOptions(deviation_weight=2.0)
+    with pytest.raises(ValueError, match="Did you mean 'exact'"):
+        A2MOptions(curvature="exakt")  # type: ignore[arg-type]
