@@ -1,4 +1,4 @@
-# make demo   set up, train a small supernet on the embedded images, search it with angle+flatness, draw the winner
+# make demo   set up, train a small supernet on the embedded images, search it with angle+flatness, rank the metrics by the shipped table
 # make test   set up, then lint, types, import contract, tests: what continuous integration runs
 #
 # Both need Python 3.11 or later and make .venv by themselves; later calls reuse it. Another interpreter: make test PYTHON=python3.12
@@ -16,6 +16,7 @@ help:
 demo: .venv/installed
 	$(BIN)/genas train-supernet runs/demo --config demo
 	$(BIN)/genas evolve runs/demo --config demo-evolve
+	$(BIN)/genas rank runs/demo --config demo-rank
 
 test: lint types contract tests
 

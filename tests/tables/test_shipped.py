@@ -1,0 +1,60 @@
+"""The table that comes with genas is what training its networks again gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from genas.commands.build_table import StandaloneNetwork, TrainingPlan, train_rows
+from genas.data import DataOptions, load_data
+from genas.seeding import generator
+from genas.spaces import NASBench201
+from genas.supernet import LearningRate, StandaloneSettings
+from genas.tables import Column, Table, shipped_table
+
+RECIPE = Path(__file__).resolve().parents[2] / "tools" / "recipes" / "table-cluttered-digits.yaml"
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return shipped_table()
+
+
+def test_it_belongs_to_the_images_that_genas_makes(table: Table) -> None:
+    assert table.checksum == load_data("cluttered-digits").fingerprint
+    assert isinstance(table.space, NASBench201)
+    assert table.isomorphic
+
+
+def test_its_accuracies_are_plausible(table: Table) -> None:
+    valid, test = (Column("cluttered-digits", kind, 5) for kind in ("valid", "test"))
+    rows = table.covered(test)
+    assert rows == table.covered(valid) == table.architectures
+    assert np.ptp(table.values(test, rows)) > 10
+    assert table.values(test, rows).max() > 88
+    assert np.corrcoef(table.values(test, rows), table.values(valid, rows))[0, 1] > 0.95
+    assert len(table.seeds(test)) == 3
+
+
+def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table) -> None:
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    training = StandaloneSettings(
+        **{**recipe["training"], "learning_rate": LearningRate(**recipe["training"]["learning_rate"])}
+    )
+    plan = TrainingPlan(
+        recipe["space"], recipe["data"], DataOptions(), StandaloneNetwork(**recipe["network"]), training, seed=0
+    )
+    column = table.find("cluttered-digits/seed=0")
+    chosen = generator(0, "cells to train again").choice(len(table.covered(column)), 2, replace=False)
+    cells = [table.covered(column)[position] for position in chosen]
+    torch.set_num_threads(1)
+    again = train_rows(plan, 0, cells)
+    repeated = table.covered(table.find("cluttered-digits/seed=1"))
+    seeds = np.stack([table.values(each, repeated) for each in table.seeds(column)])
+    noise = float(np.sqrt(seeds.var(axis=0, ddof=1).mean()))
+    for cell in cells:
+        assert abs(100 * again[cell][1] - table.values(column, [cell])[0]) < 4 * noise
