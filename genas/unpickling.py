@@ -12,6 +12,19 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+DAMAGES = (
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+)
+"""What a damaged pickle may raise."""
+
 
 def load_plain_pickle(path: Path) -> Any:
     """Read a pickle that holds only numbers, texts, lists, tuples, dicts and numeric numpy arrays.
@@ -35,17 +48,7 @@ def load_plain_pickle(path: Path) -> Any:
     with bz2.open(path) if path.suffix == ".pbz2" else path.open("rb") as file:
         try:
             return _PlainUnpickler(file, encoding="latin1").load()
-        except (
-            pickle.UnpicklingError,
-            EOFError,
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            OverflowError,
-        ) as error:
+        except DAMAGES as error:
             raise ValueError(
                 f"{path} can not be read ({error}); it is truncated or not the official file: copy it again"
             ) from error

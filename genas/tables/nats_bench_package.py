@@ -9,7 +9,6 @@ Reference:
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -24,18 +23,9 @@ from genas.tables.nasbench201_rows import check_complete
 from genas.tables.nats_bench import cell_files
 from genas.tables.table import Table
 from genas.tables.trials import Record, Trial, table_of_trials
+from genas.unpickling import DAMAGES
 
-_DAMAGES = (
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    AssertionError,  # the package's own checks
-)
+_DAMAGES = (*DAMAGES, AssertionError)  # the last is of the package's own checks
 
 
 def import_nats_bench_package(

@@ -208,8 +208,10 @@ class ArchitectureGradient(abc.ABC):
         """Only the gradient of :meth:`estimate`: detached tensors of the shapes of ``alphas``."""
         return self.estimate(step, alphas).gradient
 
-    def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:
+    def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:  # noqa: ARG002
         """The estimate at a point, with the exact derivative of its gradient there.
+
+        A gradient that has no exact curvature leaves this as it is: whoever asks is refused.
 
         Args:
             step: As in :meth:`value`.
@@ -219,9 +221,9 @@ class ArchitectureGradient(abc.ABC):
             The estimate, and the Hessian-vector product; as long as the latter lives, it may hold a graph in memory.
 
         Raises:
-            NotImplementedError: If the gradient has no exact curvature; finite differences work with any.
-        """
-        raise NotImplementedError(
+            ValueError: If the gradient has no exact curvature; finite differences work with any.
+        """  # noqa: DOC202
+        raise ValueError(
             f"{type(self).__name__} has no exact curvature; choose finite differences for the outer gradient."
         )
 

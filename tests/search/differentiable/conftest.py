@@ -81,7 +81,7 @@ class Identity(Relaxation):
         self.space = search_space
 
     def initial(self, seed: int) -> Alphas:
-        raise NotImplementedError
+        return tuple(torch.zeros(len(edges), len(edges[0])) for edges in self.space.split(self.space.candidates))
 
     def mixtures(self, alphas: Alphas, progress: float) -> tuple[Mixture, ...]:
         types = len(self.space.cell_types)

@@ -309,5 +309,5 @@ def test_wrong_arguments(make_step) -> None:
         Unrolled(mixed="forward")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"epsilon must be positive and finite, but got 0"):
         Unrolled(epsilon=0)
-    with pytest.raises(NotImplementedError, match=r"Unrolled has no exact curvature; choose finite differences"):
+    with pytest.raises(ValueError, match=r"Unrolled has no exact curvature; choose finite differences"):
         Unrolled().curvature_product(make_step(), (row(1.0),), (row(1.0),))
