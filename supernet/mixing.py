@@ -9,16 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genas.supernet.batch_norm import Normalized, records, uses_batch_statistics, weighted_norm
 from genas.supernet.mixtures import Mixture
 from genas.supernet.operations import Operation, Pool, Skip
-from genas.supernet.weighting import (
-    Normalized,
-    concatenate,
-    records,
-    uses_batch_statistics,
-    weighted_norm,
-    weighted_sum,
-)
+from genas.supernet.weighting import concatenate, weighted_sum
 
 
 def shuffle_channels(values: Tensor, groups: int) -> Tensor:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genas.spaces.skeleton import Skeleton
+from genas.supernet.batch_norm import BatchNorm2d, weighted_norm
+from genas.supernet.convolution import Convolution, Geometry, conv2d
 from genas.supernet.depthwise import DepthwiseConv
-from genas.supernet.weighting import weighted_norm
 
 
 class Operation(nn.Module):
@@ -92,7 +93,7 @@ class AveragePool(nn.Module):
         if node.device.type != "cpu" or node.dtype != torch.float32:
             return functional.avg_pool2d(node, 3, self.stride, padding=1, count_include_pad=False)
         channels, height, width = node.shape[1:]
-        pooled = functional.conv2d(node, _ninths(channels), stride=self.stride, padding=1, groups=channels)
+        pooled = conv2d(node, _ninths(channels), None, Geometry((self.stride,) * 2, (1, 1), (1, 1), channels))
         if torch.is_grad_enabled():  # one product is cheaper to differentiate than four small ones in place
             return pooled.mul_(_correction(channels, height, width, self.stride))
         for row, factor in _border(height, self.stride).items():
@@ -134,7 +135,7 @@ class Pool(Operation):
     def __init__(self, kind: str, channels: int, stride: int, skeleton: Skeleton) -> None:
         super().__init__()
         self.pool: nn.Module = nn.MaxPool2d(3, stride, padding=1) if kind == "max" else AveragePool(stride)
-        self.bn = nn.BatchNorm2d(channels, affine=skeleton.affine) if skeleton.pool_bn else None
+        self.bn = BatchNorm2d(channels, affine=skeleton.affine) if skeleton.pool_bn else None
 
     def forward(self, node: Tensor) -> Tensor:
         """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
@@ -167,8 +168,8 @@ class ConvBN(NormalizedOperation):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
-        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
+        self.conv = Convolution(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
+        self.bn = BatchNorm2d(out_channels, affine=affine)
 
     def features(self, node: Tensor) -> Tensor:
         """Convolution of the input."""
@@ -184,8 +185,8 @@ class DilConv(NormalizedOperation):
     def __init__(self, channels: int, kernel: int, stride: int, *, dilation: int = 2, affine: bool = True) -> None:
         super().__init__()
         self.depthwise = DepthwiseConv(channels, kernel, stride, dilation)
-        self.conv = nn.Conv2d(channels, channels, 1, bias=False)
-        self.bn = nn.BatchNorm2d(channels, affine=affine)
+        self.conv = Convolution(channels, channels, 1, bias=False)
+        self.bn = BatchNorm2d(channels, affine=affine)
 
     def features(self, node: Tensor) -> Tensor:
         """Separable convolution of the input."""
@@ -223,9 +224,9 @@ class FactorizedReduce(NormalizedOperation):
 
     def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
         super().__init__()
-        self.conv_even = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
-        self.conv_odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
+        self.conv_even = Convolution(in_channels, out_channels // 2, 1, stride=2, bias=False)
+        self.conv_odd = Convolution(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
+        self.bn = BatchNorm2d(out_channels, affine=affine)
 
     def features(self, node: Tensor) -> Tensor:
         """Reduced node before BN, shape ``(n, out_channels, ceil(H / 2), ceil(W / 2))``."""

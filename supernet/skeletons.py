@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genas.spaces.skeleton import Skeleton
+from genas.supernet.batch_norm import BatchNorm2d
+from genas.supernet.convolution import Convolution
 from genas.supernet.operations import ConvBN
 
 
@@ -26,7 +28,7 @@ class ResidualReduction(nn.Module):
         self.conv_a = ConvBN(in_channels, out_channels, 3, stride=2)
         self.conv_b = ConvBN(out_channels, out_channels, 3)
         self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            nn.AvgPool2d(2, 2, ceil_mode=True), Convolution(in_channels, out_channels, 1, bias=False)
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ def build_head(skeleton: Skeleton) -> Head:
     bn = None
     channels = skeleton.blocks[-1].out_channels
     if skeleton.kind == "nasbench201":
-        bn = nn.BatchNorm2d(channels, affine=skeleton.head_affine)
+        bn = BatchNorm2d(channels, affine=skeleton.head_affine)
     return Head(channels, skeleton.num_classes, bn)
 
 
@@ -105,13 +107,13 @@ class AuxiliaryHead(nn.Module):
             )
         layers: list[nn.Module] = [
             nn.AvgPool2d(5, stride=2 if imagenet else 3, padding=0, count_include_pad=False),
-            nn.Conv2d(block.out_channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
+            Convolution(block.out_channels, 128, 1, bias=False),
+            BatchNorm2d(128),
             nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
+            Convolution(128, 768, 2, bias=False),
         ]
         if not imagenet:
-            layers.append(nn.BatchNorm2d(768))
+            layers.append(BatchNorm2d(768))
         self.features = nn.Sequential(*layers, nn.ReLU())
         self.classifier = nn.Linear(768, skeleton.num_classes)
 

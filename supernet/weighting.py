@@ -3,84 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-
-def weighted_norm(bn: nn.Module, values: Tensor, weight: Tensor) -> Tensor:
-    """``weight * bn(values)`` with the weight inside the BN: no further pass, and no output kept for its gradient.
-
-    Args:
-        bn: The BN layer; one that was folded away is run as it is.
-        values: What it normalises, shape ``(n, C, H, W)``.
-        weight: A scalar.
-
-    Returns:
-        A new tensor of the shape of ``values``.
-    """
-    if not isinstance(bn, nn.BatchNorm2d):
-        output: Tensor = weight * bn(values)
-        return output
-    scale = weight.expand(values.shape[1]).contiguous() if bn.weight is None else weight * bn.weight
-    shift = None if bn.bias is None else weight * bn.bias
-    if not uses_batch_statistics(bn):
-        return functional.batch_norm(values, bn.running_mean, bn.running_var, scale, shift, False, 0.0, bn.eps)
-    if not records(bn):
-        return functional.batch_norm(values, None, None, scale, shift, True, 0.0, bn.eps)
-    return functional.batch_norm(
-        values, bn.running_mean, bn.running_var, scale, shift, True, _next_momentum(bn), bn.eps
-    )
-
-
-def uses_batch_statistics(bn: nn.BatchNorm2d) -> bool:
-    """Whether the layer, as it is set now, normalises by the statistics of the batch."""
-    return bn.training or bn.running_mean is None
-
-
-def records(bn: nn.BatchNorm2d) -> bool:
-    """Whether the layer, as it is set now, moves its running statistics."""
-    return bn.training and bn.track_running_stats and bn.running_mean is not None
-
-
-class Normalized(NamedTuple):
-    """Values by their own statistics, for several BN layers that read the same ones.
-
-    Args:
-        values: With mean 0 and variance 1 in each channel.
-        mean: Of each channel before, shape ``(C,)``.
-        variance: Unbiased, of each channel before, shape ``(C,)``.
-    """
-
-    values: Tensor
-    mean: Tensor
-    variance: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor, eps: float) -> Normalized:
-        """Normalise values of shape ``(n, C, H, W)``."""
-        statistics = torch.promote_types(values.dtype, torch.float32)
-        mean, variance = torch.zeros(2, values.shape[1], dtype=statistics, device=values.device)
-        return cls(functional.batch_norm(values, mean, variance, None, None, True, 1.0, eps), mean, variance)
-
-    def record(self, bn: nn.BatchNorm2d) -> None:
-        """Move the running statistics of a layer as if it had normalised the values itself."""
-        assert bn.running_mean is not None
-        assert bn.running_var is not None
-        momentum = _next_momentum(bn)
-        bn.running_mean.lerp_(self.mean.to(bn.running_mean.dtype), momentum)
-        bn.running_var.lerp_(self.variance.to(bn.running_var.dtype), momentum)
-
-
-def _next_momentum(bn: nn.BatchNorm2d) -> float:
-    """Count a batch, and return the share that it gets in the running statistics."""
-    if bn.num_batches_tracked is not None:
-        bn.num_batches_tracked.add_(1)
-        if bn.momentum is None:
-            return 1 / float(bn.num_batches_tracked)
-    return 0.0 if bn.momentum is None else bn.momentum
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
@@ -100,15 +27,7 @@ def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
 class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def forward(weights: Tensor, *values: Tensor) -> Tensor:
-        # Numbers, not tensors: so the product is rounded once, in a narrow type too. A GPU would have to wait for them.
-        factors = weights.tolist() if weights.device.type == "cpu" else weights.to(values[0].dtype).unbind()
-        total = values[0] * factors[0]
-        for factor, value in zip(factors[1:], values[1:], strict=True):
-            if isinstance(factor, float):
-                total.add_(value, alpha=factor)
-            else:
-                total.addcmul_(value, factor)
-        return total
+        return _sum(weights, values)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
@@ -116,14 +35,65 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        weights, *values = ctx.saved_tensors
-        needs_weights, *needs = ctx.needs_input_grad
-        of_weights = None
-        if needs_weights:
-            of_weights = torch.stack([_inner(gradient, value) for value in values]).to(weights.dtype)
+        found: tuple[Tensor | None, ...] = _WeightedSumGradient.apply(
+            gradient, ctx.needs_input_grad, *ctx.saved_tensors
+        )
+        return found
+
+
+class _WeightedSumGradient(torch.autograd.Function):
+    """The inner products of a gradient with the values, and its products with the weights: linear in each of them."""
+
+    @staticmethod
+    def forward(
+        gradient: Tensor, needs: tuple[bool, ...], weights: Tensor, *values: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        of_weights = torch.stack([_inner(gradient, value) for value in values]).to(weights.dtype) if needs[0] else None
         factors = weights.unbind()
-        of_values = [gradient * factor if need else None for need, factor in zip(needs, factors, strict=True)]
-        return of_weights, *of_values
+        return of_weights, *(
+            gradient * factor if need else None for need, factor in zip(needs[1:], factors, strict=True)
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:  # noqa: ARG004
+        gradient, _, *kept = inputs
+        ctx.save_for_backward(gradient, *kept)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, on_weights: Tensor | None, *on_values: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, weights, *values = ctx.saved_tensors
+        terms = [
+            (weight, image) for weight, image in zip(weights.unbind(), on_values, strict=True) if image is not None
+        ]
+        of_values: list[Tensor | None] = [None] * len(values)
+        if on_weights is not None:
+            factors = on_weights.unbind()
+            terms += zip(factors, values, strict=True)
+            needs = ctx.needs_input_grad[3:]
+            of_values = [gradient * factor if need else None for need, factor in zip(needs, factors, strict=True)]
+        of_gradient = of_weights = None
+        if terms:
+            chosen, images = zip(*terms, strict=True)
+            of_gradient = _sum(torch.stack(chosen), images)
+        if ctx.needs_input_grad[2]:
+            zero = weights.new_zeros(())
+            products = [zero if image is None else _inner(image, gradient) for image in on_values]
+            of_weights = torch.stack(products).to(weights.dtype)
+        return of_gradient, None, of_weights, *of_values
+
+
+def _sum(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+    # Numbers, not tensors: so the product is rounded once, in a narrow type too. A GPU would have to wait for them.
+    factors = weights.tolist() if weights.device.type == "cpu" else weights.to(values[0].dtype).unbind()
+    total = values[0] * factors[0]
+    for factor, value in zip(factors[1:], values[1:], strict=True):
+        if isinstance(factor, float):
+            total.add_(value, alpha=factor)
+        else:
+            total.addcmul_(value, factor)
+    return total
 
 
 def _inner(first: Tensor, second: Tensor) -> Tensor:

@@ -1,0 +1,99 @@
+"""Convolutions that are known to be linear where their weights are constants.
+
+Torch keeps a convolution's input for the gradient of the weight, and works out that gradient's derivative when a
+gradient is differentiated once more, even where the weight is a constant, as it is for the architecture's gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Geometry(NamedTuple):
+    """How a convolution moves over an image; as the arguments of ``torch.nn.functional.conv2d``."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+def conv2d(node: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """``torch.nn.functional.conv2d``; with a constant weight it keeps no image for the backward passes.
+
+    Args:
+        node: Shape ``(n, C, H, W)``.
+        weight: Shape ``(outputs, C / groups, K, K)``.
+        bias: Shape ``(outputs,)``.
+        geometry: Stride, padding, dilation and groups.
+
+    Returns:
+        Shape ``(n, outputs, H', W')``.
+    """
+    if weight.requires_grad or not (node.requires_grad and torch.is_grad_enabled()):
+        return functional.conv2d(node, weight, bias, *geometry)
+    output: Tensor = _Convolution.apply(node, weight, geometry)
+    return output if bias is None else output + bias.view(-1, 1, 1)
+
+
+@final
+class Convolution(nn.Conv2d):
+    """``torch.nn.Conv2d`` by :func:`conv2d`."""
+
+    def forward(self, node: Tensor) -> Tensor:
+        """Convolved node."""
+        return conv2d(node, self.weight, self.bias, geometry_of(self))
+
+
+def geometry_of(layer: nn.Conv2d) -> Geometry:
+    """Stride, padding, dilation and groups of a layer."""
+    assert not isinstance(layer.padding, str)
+    return Geometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution with a constant weight, without bias."""
+
+    @staticmethod
+    def forward(node: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        return functional.conv2d(node, weight, None, *geometry)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        node, weight, ctx.geometry = inputs
+        ctx.shape = node.shape
+        ctx.save_for_backward(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return _Transposed.apply(gradient, weight.to(gradient.dtype), ctx.shape, ctx.geometry), None, None
+
+
+class _Transposed(torch.autograd.Function):
+    """The gradient of the input, linear in the gradient of the output: its derivative is the convolution."""
+
+    @staticmethod
+    def forward(gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        # Only shape and layout of the input count.
+        node = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
+        stride, padding, dilation, groups = geometry
+        found: Tensor
+        found, _, _ = torch.ops.aten.convolution_backward(
+            gradient, node, weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
+        )
+        return found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        _, weight, _, ctx.geometry = inputs
+        ctx.save_for_backward(weight)
+
+    @staticmethod
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        return conv2d(direction, weight, None, ctx.geometry), None, None, None
