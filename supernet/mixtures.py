@@ -27,6 +27,9 @@ class Mixture:
     skip: float = 0.0
 
 
+PartialScope = Literal["edges", "cell"]
+
+
 @final
 @dataclass(frozen=True)
 class MixtureOptions:
@@ -49,7 +52,7 @@ class MixtureOptions:
     """
 
     partial_channels: int = 1
-    partial_scope: Literal["edges", "cell"] = "edges"
+    partial_scope: PartialScope = "edges"
     auxiliary_skip: bool = False
 
     def __post_init__(self) -> None:

@@ -41,10 +41,11 @@ class A2M(ArchitectureGradient):
         include_edge_logits: Whether the step uphill also moves the parameters of the edges (PC-DARTS).
         allow_unrolled: Whether ``inner`` may look ahead at the weights. The paper's experiments never do; it costs four
             unrolled gradients and works with differences only.
+        compare_exact: Whether a finite difference is compared with the exact product for the log, at the cost of one.
 
     Raises:
         ValueError: If a number or a name is out of its range, or ``inner`` unrolls though it may not, or though the
-            curvature is to be exact.
+            curvature is to be exact, or there is no difference to compare.
 
     Reference:
         Gambella et al., Architecture-Aware Minimization (A²M): How to Find Flat Minima in Neural Architecture Search,
@@ -59,6 +60,7 @@ class A2M(ArchitectureGradient):
     centre: Centre = "alpha"
     include_edge_logits: bool = True
     allow_unrolled: bool = False
+    compare_exact: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -69,7 +71,12 @@ class A2M(ArchitectureGradient):
             raise ValueError(
                 "A2M must wrap a first-order gradient, but got an unrolled one; set allow_unrolled to do it."
             )
-        if self.inner.unrolls_weights and self.curvature == "exact":
+        if self.compare_exact and self.curvature in ("exact", "none"):
+            raise ValueError(
+                f"compare_exact needs a finite difference, but curvature is {self.curvature}; choose central_fd, "
+                "relative_fd or forward_fd, or leave it out."
+            )
+        if self.inner.unrolls_weights and (self.curvature == "exact" or self.compare_exact):
             raise ValueError(
                 "An unrolled gradient has no exact curvature; choose central_fd, relative_fd, forward_fd or none."
             )
@@ -94,12 +101,16 @@ class A2M(ArchitectureGradient):
         plain, product_here = self._look(step, here, "alpha")
         there = moved(here, self.rho, self._perturbed_part(step, plain.gradient))
         above, product_there = self._look(step, there, "alpha_tilde")
-        gradient = above.gradient
+        gradient, numbers = above.gradient, dict(plain.diagnostics)
         if self.curvature != "none":
+            direction = self._perturbed_part(step, gradient)
             centre, found = (here, plain) if self.centre == "alpha" else (there, above)
-            product = product_here or product_there or self._differences(step, centre, found.gradient)
-            gradient = moved(gradient, self.rho, product(self._perturbed_part(step, gradient)))
-        return Estimate(above.value, gradient, {**plain.diagnostics, **_diagnostics(here, plain, gradient, self.rho)})
+            product = (product_here or product_there or self._differences(step, centre, found.gradient))(direction)
+            if self.compare_exact:
+                exact = self.inner.curvature_product(step, centre, direction)
+                numbers["a2m_difference_error"] = norm(moved(product, -1, exact)) / norm(exact)
+            gradient = moved(gradient, self.rho, product)
+        return Estimate(above.value, gradient, {**numbers, **_diagnostics(here, plain, gradient, self.rho)})
 
     def _look(self, step: SearchStep, point: Alphas, name: Centre) -> tuple[Estimate, CurvatureProduct | None]:
         """The estimate inside, with its exact curvature where that is wanted."""

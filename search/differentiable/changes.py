@@ -10,6 +10,7 @@ from genas.search.differentiable.lambda_hook import AlignmentForm
 from genas.search.differentiable.methods import Method
 from genas.search.differentiable.relaxation import SkipShape
 from genas.search.differentiable.settings import SearchSettings
+from genas.supernet.mixtures import PartialScope
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class SettingsChanges:
         crop_padding: Padding in pixels of the random crop.
         cutout: Side of the square that is cut out, in pixels; 0 for none.
         augment_search: Whether validation images are augmented, too.
+        track_statistics: Whether BN keeps running statistics.
         update_order: Which moves first in a step.
         warmup: Epochs in which only the weights move; below 1, a share of all epochs.
         learn_alphas: Whether the architecture moves at all.
@@ -54,6 +56,7 @@ class SettingsChanges:
     crop_padding: int | None = None
     cutout: int | None = None
     augment_search: bool | None = None
+    track_statistics: bool | None = None
     update_order: Literal["alpha_first", "weights_first"] | None = None
     warmup: float | None = None
     learn_alphas: bool | None = None
@@ -91,10 +94,16 @@ class MethodChanges:
         smoothing_start: Radius of these in the first epoch.
         smoothing_end: And after the last one.
         partial_channels: PC-DARTS: one in so many channels passes through the operations; 1 for all.
+        partial_scope: Around what the other channels go: each of the edges, or the whole cell.
         edge_normalization: PC-DARTS: edges have weights, too.
         skip_strength: DARTS-: the auxiliary skip connection in the first epoch; 0 for none.
         skip_shape: How it decays.
         stop: When the search ends.
+        stop_frequency: Epochs between two eigenvalues, with stop=eigenvalue.
+        stop_window: Number of eigenvalues in an average.
+        stop_delta: Number of eigenvalues between the averages that are compared.
+        stop_factor: Growth that ends the search.
+        stop_earliest: First epoch that may be the result.
         most_skips: Skip connections that stop=skips allows in a cell.
         select: How the architecture is read off.
         projection_interval: Epochs of tuning between two rounds of the projection.
@@ -112,10 +121,16 @@ class MethodChanges:
     smoothing_start: float | None = None
     smoothing_end: float | None = None
     partial_channels: int | None = None
+    partial_scope: PartialScope | None = None
     edge_normalization: bool | None = None
     skip_strength: float | None = None
     skip_shape: SkipShape | None = None
     stop: Literal["epochs", "eigenvalue", "skips"] | None = None
+    stop_frequency: int | None = None
+    stop_window: int | None = None
+    stop_delta: int | None = None
+    stop_factor: float | None = None
+    stop_earliest: int | None = None
     most_skips: int | None = None
     select: Literal["weights", "projection"] | None = None
     projection_interval: int | None = None

@@ -28,6 +28,7 @@ class A2MOptions:
         include_edge_logits: Whether the step uphill also moves the weights of edges.
         perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
         allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.
+        compare_exact: Whether a finite difference is compared with the exact product for the log.
     """
 
     rho: float | None = None
@@ -37,6 +38,7 @@ class A2MOptions:
     include_edge_logits: bool = True
     perturb_regularizer: bool = False
     allow_unrolled: bool = False
+    compare_exact: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -131,6 +133,7 @@ def flat_gradient(
             centre=chosen.centre,
             include_edge_logits=chosen.include_edge_logits,
             allow_unrolled=chosen.allow_unrolled,
+            compare_exact=chosen.compare_exact,
         )
     elif flatness == "na":
         options = na or NAOptions()

@@ -21,11 +21,14 @@ from genas.search.differentiable.settings import AlphaOptimization, SearchSettin
 from genas.search.differentiable.stopping import DominantEigenvalue, Fixed, SkipCount, Stopping
 from genas.search.differentiable.weight_steps import AdversarialSmoothing, Plain, RandomSmoothing, SmoothingRadius
 from genas.spaces import SearchSpace
-from genas.supernet.mixtures import MixtureOptions
+from genas.supernet.mixtures import MixtureOptions, PartialScope
 from genas.supernet.schedules import LearningRate
 
 Numbers = Literal["recommended", "code"]
 """Whose numbers a preset has: those that we recommend, or those of the published scripts, slips included."""
+
+
+_STOP_NUMBERS = ("stop_frequency", "stop_window", "stop_delta", "stop_factor", "stop_earliest")
 
 
 @final
@@ -47,11 +50,18 @@ class Method:
         smoothing_start: Radius of these in the first epoch.
         smoothing_end: And after the last one.
         partial_channels: PC-DARTS: one in so many channels passes through the operations; 1 for all.
+        partial_scope: Around what the other channels go: each of the ``edges``, or, as in A²M's code on NAS-Bench-201,
+            the whole ``cell``.
         edge_normalization: PC-DARTS: edges have weights, too.
         skip_strength: DARTS-: the auxiliary skip connection in the first epoch; 0 for none.
         skip_shape: How it decays.
         stop: When the search ends: after all epochs, or earlier by the dominant ``eigenvalue`` (DARTS-ES) or the number
             of ``skips``.
+        stop_frequency: Epochs between two eigenvalues; these five are described at :class:`DominantEigenvalue`.
+        stop_window: Number of eigenvalues in an average.
+        stop_delta: Number of eigenvalues between the averages that are compared.
+        stop_factor: Growth that ends the search.
+        stop_earliest: First epoch that may be the result.
         most_skips: Skip connections that ``skips`` allows in a cell.
         select: How the architecture is read off: by the ``weights`` of the operations, or by ``projection`` (DARTS-PT).
         projection_interval: Epochs of tuning between two rounds of the projection.
@@ -73,10 +83,16 @@ class Method:
     smoothing_start: float = 0.03
     smoothing_end: float = 0.3
     partial_channels: int = 1
+    partial_scope: PartialScope = "edges"
     edge_normalization: bool = False
     skip_strength: float = 0.0
     skip_shape: SkipShape = "linear"
     stop: Literal["epochs", "eigenvalue", "skips"] = "epochs"
+    stop_frequency: int = 2
+    stop_window: int = 5
+    stop_delta: int = 4
+    stop_factor: float = 1.3
+    stop_earliest: int = 10
     most_skips: int = 2
     select: Literal["weights", "projection"] = "weights"
     projection_interval: int = 5
@@ -89,7 +105,9 @@ class Method:
             (("beta_weights",), self.has_beta, "beta_slope or beta_end"),
             (("alignment_form", "alignment_epsilon"), self.alignment > 0, "alignment"),
             (("smoothing_start", "smoothing_end"), self.smoothing != "none", "smoothing"),
+            (("partial_scope",), self.partial_channels > 1, "partial_channels"),
             (("skip_shape",), self.skip_strength > 0, "skip_strength"),
+            (_STOP_NUMBERS, self.stop == "eigenvalue", "stop=eigenvalue"),
             (("most_skips",), self.stop == "skips", "stop=skips"),
             (("projection_interval", "projection_criterion"), self.select == "projection", "select=projection"),
         ):
@@ -117,7 +135,7 @@ class Method:
     @property
     def network_options(self) -> MixtureOptions:
         """What the supernet must be able to do."""
-        return MixtureOptions(partial_channels=self.partial_channels, auxiliary_skip=self.skip_strength > 0)
+        return MixtureOptions(self.partial_channels, self.partial_scope, auxiliary_skip=self.skip_strength > 0)
 
     def parts(
         self,
@@ -176,7 +194,7 @@ class Method:
 
     def _stopping(self) -> Stopping:
         if self.stop == "eigenvalue":
-            return DominantEigenvalue()
+            return DominantEigenvalue(*(getattr(self, name) for name in _STOP_NUMBERS))
         return SkipCount(self.most_skips) if self.stop == "skips" else Fixed()
 
     def _projection(self) -> ProjectionSettings | None:

@@ -266,6 +266,7 @@ class DifferentiableSearch(Trainer):
             training_batch=training_batch,
             precision=self.precision,
             label_smoothing=self.settings.label_smoothing,
+            track_statistics=self.settings.track_statistics,
             seed=derived_seed(self.seed, "noise operations", self.step_number),
         )
         if self.projection is None or not self.projection.rounds_done:

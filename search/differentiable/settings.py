@@ -47,6 +47,8 @@ class SearchSettings(Optimization):
         learn_alphas: Whether they move at all; without, the supernet is trained at its initial mixture (``blank``).
         search_batch_size: Validation images per step of the architecture; ``None``: as many as training images.
         augment_search: Whether these are augmented like training images.
+        track_statistics: Whether BN keeps running statistics (the authors' code of most methods). Without them
+            (NATS-Bench's) every loss uses the statistics of its batch; adversarial smoothing (SDARTS) differs by it.
         update_order: Which moves first in a step.
         warmup: Epochs at the beginning in which only the weights move; below 1, a share of all epochs.
         eigenvalue_every: Epochs between two computations of the dominant eigenvalue for the log; 0 for none.
@@ -64,6 +66,7 @@ class SearchSettings(Optimization):
     learn_alphas: bool = True
     search_batch_size: int | None = None
     augment_search: bool = True
+    track_statistics: bool = True
     update_order: Literal["alpha_first", "weights_first"] = "alpha_first"
     warmup: float = 0.0
     eigenvalue_every: int = 0

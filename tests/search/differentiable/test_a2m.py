@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -238,6 +239,26 @@ def test_diagnostics(quadratic) -> None:
         },
         rel=1e-12,
     )
+
+
+@pytest.mark.parametrize("centre", ["alpha", "alpha_tilde"])
+def test_the_error_of_a_difference_is_logged_when_asked_for(make_step, centre) -> None:
+    """Of a quartic, whose third derivative is 6 alpha, the central difference is wrong by (epsilon v)^2 v."""
+    step, point = make_step(lambda p, _: p[0].pow(4).sum() / 4), (row(0.7),)
+    found = A2M(FirstOrder(), 0.1, curvature="central_fd", epsilon=0.1, centre=centre, compare_exact=True)
+    uphill = 0.7 + 0.1 * 0.7**3
+    where, slope = 0.7 if centre == "alpha" else uphill, uphill**3
+    numbers = found.estimate(step, point).diagnostics
+    assert float(numbers["a2m_difference_error"]) == pytest.approx((0.1 * slope) ** 2 / (3 * where**2), rel=1e-9)
+    plain = replace(found, compare_exact=False).estimate(step, point)
+    assert "a2m_difference_error" not in plain.diagnostics
+    assert torch.equal(plain.gradient[0], found.gradient(step, point)[0])
+
+
+@pytest.mark.parametrize("curvature", ["exact", "none"])
+def test_without_a_difference_there_is_nothing_to_compare(curvature) -> None:
+    with pytest.raises(ValueError, match="compare_exact needs a finite difference"):
+        A2M(FirstOrder(), 0.1, curvature=curvature, compare_exact=True)
 
 
 def test_without_a_gradient_the_ratios_are_nan(make_step) -> None:

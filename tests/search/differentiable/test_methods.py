@@ -38,6 +38,7 @@ from genas.search.differentiable import (
 )
 from genas.spaces import space
 from genas.supernet import CellNetwork, LearningRate
+from genas.supernet.mixtures import MixtureOptions
 
 NB201, DARTS = space("nasbench201"), space("darts")
 NAMES = [
@@ -233,6 +234,10 @@ def test_changes_reach_what_they_name() -> None:
     beta = method("beta-darts", NB201)
     assert MethodChanges(beta_slope=0.5).applied(beta, beta.settings).beta_end is None
     assert MethodChanges().applied(beta, found) == replace(beta, settings=found)
+    early = MethodChanges(stop_earliest=2, stop_window=3).applied(method("darts-es", NB201), found)
+    assert early.parts(NB201).stopping == DominantEigenvalue(window=3, earliest=2)
+    cellwise = MethodChanges(partial_scope="cell").applied(method("pc-darts", NB201), found)
+    assert cellwise.network_options == MixtureOptions(partial_channels=4, partial_scope="cell")
     assert isinstance(MethodChanges(stop="skips", most_skips=1).applied(beta, found).parts(NB201).stopping, SkipCount)
 
 
@@ -253,6 +258,8 @@ def test_every_change_has_something_to_change() -> None:
         ({"smoothing_end": 0.5}, "without smoothing"),
         ({"skip_shape": "cosine"}, "without skip_strength"),
         ({"most_skips": 1}, "without stop=skips"),
+        ({"stop_factor": 2.0}, "without stop=eigenvalue"),
+        ({"partial_scope": "cell"}, "without partial_channels"),
         ({"projection_interval": 2}, "without select=projection"),
         ({"select": "projection", "stop": "eigenvalue"}, "choose one of both"),
         ({"smoothing": "random", "alignment": 0.1}, "choose one"),

@@ -39,6 +39,7 @@ from genas.search.differentiable import (
     Softmax,
     Stopping,
     Unrolled,
+    method,
 )
 from genas.search.differentiable.stopping import final_outcome
 from genas.spaces import SearchSpace, space
@@ -104,6 +105,12 @@ def _no_skip(found: SearchSpace) -> dict[str, Any]:
     return {"relaxation": Softmax(found, skip_schedule=SkipSchedule(start=0.0))}
 
 
+def _all_channels(found: SearchSpace) -> dict[str, Any]:
+    """PC-DARTS' preset without what gives it its name: nothing else may be left of it."""
+    parts = replace(method("pc-darts", found), partial_channels=1, edge_normalization=False).parts(found)
+    return {"relaxation": parts.relaxation, "gradient": parts.gradient, "weight_step": parts.weight_step}
+
+
 EQUAL: dict[str, tuple[Callable[[SearchSpace], dict[str, Any]], MixtureOptions, float]] = {
     "a2m rho=0": (lambda _: {"gradient": A2M(FirstOrder(), 0.0)}, MixtureOptions(), 0.0),
     "beta lambda=0": (
@@ -119,7 +126,7 @@ EQUAL: dict[str, tuple[Callable[[SearchSpace], dict[str, Any]], MixtureOptions, 
         MixtureOptions(),
         1e-6,
     ),
-    "pc K=1": (lambda found: {"relaxation": Softmax(found)}, MixtureOptions(partial_channels=1), 0.0),
+    "pc K=1": (_all_channels, MixtureOptions(partial_channels=1), 0.0),
     "na n=1": (
         lambda found: {"gradient": NeighborhoodGradient(FirstOrder(), AdditiveNeighbors(found, 2), count=1)},
         MixtureOptions(),
@@ -240,6 +247,17 @@ def test_running_statistics_move_once_in_a_step(make: Make) -> None:
     run(search, 3)
     counts = {int(value) for name, value in search.network.named_buffers() if name.endswith("num_batches_tracked")}
     assert counts == {3}
+
+
+def test_without_tracking_no_running_statistic_moves_and_adversaries_see_batches(make: Make) -> None:
+    parts = {"weight_step": AdversarialSmoothing(SmoothingRadius(0.3, 0.3))}
+    tracking, search = make(parts=parts), make(parts=parts, track_statistics=False)
+    before = {name: value.clone() for name, value in search.network.named_buffers()}
+    assert before
+    for each in (tracking, search):
+        run(each, 3)
+    assert all(torch.equal(value, before[name]) for name, value in search.network.named_buffers())
+    assert not torch.equal(tracking.alphas[0], search.alphas[0])
 
 
 # -------------------------------------------------------------------------------------------------------------- records
