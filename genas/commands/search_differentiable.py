@@ -26,7 +26,6 @@ from genas.search.differentiable import (
     MethodChanges,
     NAOptions,
     Numbers,
-    SearchParts,
     SettingsChanges,
 )
 from genas.search.differentiable import method as preset
@@ -114,7 +113,7 @@ def search_differentiable(
         where.type,
         facts["precision"],
     )
-    plan.parts()  # an impossible combination is refused before any file is written
+    plan.check()  # before any file is written
     known = Truth.load(table, truth, search_space, data)
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
@@ -172,9 +171,19 @@ class SearchPlan:
         """The settings by name, for a run's ``config.yaml``."""
         return dict(vars(self))
 
-    def parts(self) -> SearchParts:
-        """What the search is put together from."""
-        return self.method.parts(self.search_space, self.flatness, self.a2m, self.na)
+    def check(self) -> None:
+        """Refuse a combination that is impossible.
+
+        Raises:
+            ValueError: Why it is.
+        """
+        self.method.parts(self.search_space, self.flatness, self.a2m, self.na)
+
+    def search(
+        self, network: CellNetwork, images: ImageData, seed: int, precision: torch.dtype
+    ) -> DifferentiableSearch:
+        """The search, not yet begun."""
+        return self.method.search(network, images, self.flatness, self.a2m, self.na, seed=seed, precision=precision)
 
     def initial_network(self, images: ImageData, seed: int) -> CellNetwork:
         """The supernet before the search, on the CPU."""
@@ -201,14 +210,7 @@ class _Work:
         """One search, to the end; returns what its ``result.json`` says."""
         images = self.data_options.load(self.data, seed=seed)
         network = self.plan.initial_network(images, seed).to(self.device)
-        search = DifferentiableSearch(
-            network,
-            images.to(self.device),
-            self.plan.method.settings,
-            self.plan.parts(),
-            seed=seed,
-            precision=self.precision,
-        )
+        search = self.plan.search(network, images.to(self.device), seed, self.precision)
         settings = {"command": COMMAND, **self.plan.settings(), "seed": seed, "data_fingerprint": images.fingerprint}
         facts = {**self.facts, "seed": seed, "data_split": images.split_source}
         with Run.create(folder, settings, facts) as run:

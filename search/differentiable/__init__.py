@@ -24,6 +24,7 @@ from genas.search.differentiable.parts import (
     WeightReport,
     WeightStep,
 )
+from genas.search.differentiable.projected_search import ProjectedSearch
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
 from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule, Regularized
 from genas.search.differentiable.relaxation import SkipSchedule, Softmax
@@ -75,6 +76,7 @@ __all__ = [
     "Outcome",
     "Plain",
     "ProjectedObjective",
+    "ProjectedSearch",
     "Projection",
     "ProjectionSettings",
     "RandomSmoothing",

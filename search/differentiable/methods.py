@@ -7,20 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
+import torch
+
 from genas.choices import check_choices
+from genas.data import ImageData
 from genas.registry import Registry
 from genas.search.differentiable.flatness import A2MOptions, FlatnessName, NAOptions, flat_gradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.lambda_hook import AlignmentForm, LambdaHook
 from genas.search.differentiable.parts import ArchitectureGradient, WeightStep
+from genas.search.differentiable.projected_search import ProjectedSearch
 from genas.search.differentiable.projection import ProjectionSettings
 from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule
 from genas.search.differentiable.relaxation import SkipSchedule, SkipShape, Softmax
-from genas.search.differentiable.search import SearchParts
+from genas.search.differentiable.search import DifferentiableSearch, SearchParts
 from genas.search.differentiable.settings import AlphaOptimization, SearchSettings
 from genas.search.differentiable.stopping import DominantEigenvalue, Fixed, SkipCount, Stopping
 from genas.search.differentiable.weight_steps import AdversarialSmoothing, Plain, RandomSmoothing, SmoothingRadius
 from genas.spaces import SearchSpace
+from genas.supernet import CellNetwork
 from genas.supernet.mixtures import MixtureOptions, PartialScope
 from genas.supernet.schedules import LearningRate
 
@@ -175,8 +180,37 @@ class Method:
             flat_gradient(plain, self._beta(), space, flatness, a2m, na),
             self._weight_step(),
             stopping=self._stopping(),
-            projection=self._projection(),
         )
+
+    def search(
+        self,
+        network: CellNetwork,
+        data: ImageData,
+        flatness: FlatnessName = "none",
+        a2m: A2MOptions | None = None,
+        na: NAOptions | None = None,
+        *,
+        seed: int,
+        precision: torch.dtype = torch.float32,
+    ) -> DifferentiableSearch:
+        """A search by this method, not yet begun.
+
+        Args:
+            network: A supernet built with ``network_options``, already on its device.
+            data: Images on the same device.
+            flatness: As in :meth:`parts`.
+            a2m: As in :meth:`parts`.
+            na: As in :meth:`parts`.
+            seed: Root seed.
+            precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
+
+        Returns:
+            The search; :func:`genas.supernet.fit` carries it out.
+        """
+        parts, projection = self.parts(network.space, flatness, a2m, na), self.projection
+        if projection is None:
+            return DifferentiableSearch(network, data, self.settings, parts, seed=seed, precision=precision)
+        return ProjectedSearch(network, data, self.settings, parts, projection, seed=seed, precision=precision)
 
     def _beta(self) -> BetaDecay | None:
         if not self.has_beta:
@@ -197,7 +231,9 @@ class Method:
             return DominantEigenvalue(*(getattr(self, name) for name in _STOP_NUMBERS))
         return SkipCount(self.most_skips) if self.stop == "skips" else Fixed()
 
-    def _projection(self) -> ProjectionSettings | None:
+    @property
+    def projection(self) -> ProjectionSettings | None:
+        """How a projection is paced, if the method ends with one."""
         if self.select == "weights":
             return None
         rate = self.settings.learning_rate.start / 10

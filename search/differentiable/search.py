@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -23,7 +23,6 @@ from genas.search.differentiable.parts import (
     Selection,
     WeightStep,
 )
-from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
 from genas.search.differentiable.selection import Collapse, selection_for
 from genas.search.differentiable.settings import SearchSettings
 from genas.search.differentiable.stopping import EpochSummary, Fixed, Outcome, Stopping, final_outcome
@@ -48,10 +47,6 @@ class SearchParts:
         weight_step: Of the weights.
         selection: How the architecture is read off; ``None``: as suits the space.
         stopping: When the search ends early.
-        projection: After all epochs choose operations by what their removal costs (DARTS-PT); ``None``: do not.
-
-    Raises:
-        ValueError: If a search that may end early is to be followed by a projection.
     """
 
     relaxation: Relaxation
@@ -59,27 +54,18 @@ class SearchParts:
     weight_step: WeightStep = field(default_factory=Plain)
     selection: Selection | None = None
     stopping: Stopping = field(default_factory=Fixed)
-    projection: ProjectionSettings | None = None
-
-    def __post_init__(self) -> None:
-        if self.projection is not None and not isinstance(self.stopping, Fixed):
-            raise ValueError(
-                "A projection starts from the supernet after all epochs, but the search may end early with the "
-                f"architecture of an epoch before ({type(self.stopping).__name__}); choose one of the two."
-            )
 
 
-@final
 class DifferentiableSearch(Trainer):
     """Searches an architecture by descending in its relaxation while the supernet's weights are trained.
 
     Like every trainer it goes on from a checkpoint as if it had never stopped: the state is weights, architecture
-    parameters, both optimisers, the finished epochs and the decisions of a projection.
+    parameters, both optimisers and the finished epochs.
 
     Attributes:
         alphas: The architecture parameters, leaves outside the network.
         history: The finished epochs.
-        projection: The decisions of DARTS-PT, if it is part of the search.
+        outcome: How the search ended, once it has.
 
     Args:
         network: The supernet, already on its device.
@@ -113,10 +99,6 @@ class DifferentiableSearch(Trainer):
         )
         self.history: list[EpochSummary] = []
         self.outcome: Outcome | None = None
-        self.projection = None if parts.projection is None else Projection(network.space, seed)
-        if self.projection is not None and parts.projection is not None:
-            self._rounds_after = self.projection.tuning_epochs(parts.projection.interval)
-            self.total_steps += self._rounds_after[-1] * self.steps_per_epoch
         self._diagnostics: dict[str, tuple[Tensor, int]] = {}
         self._last_step: SearchStep | None = None
 
@@ -137,21 +119,18 @@ class DifferentiableSearch(Trainer):
         return self.history[self.outcome.epoch].architecture
 
     def mixtures(self) -> tuple[Mixture, ...]:
-        """The mixture of every cell type as it is now, the decisions of a projection included; constants."""
+        """The mixture of every cell type as it is now; constants."""
         with torch.no_grad():
-            found = self.parts.relaxation.mixtures(self.alphas, self._schedule_epoch / self.settings.epochs)
-            return found if self.projection is None else self.projection.masked(found)
+            return self.parts.relaxation.mixtures(self.alphas, self.schedule_epoch / self.settings.epochs)
 
-    def learning_rate(self, epoch: int, position: int) -> float:
-        """The schedule's, and the projection's own while the supernet is tuned between its rounds."""
-        if self.parts.projection is not None and epoch >= self.settings.epochs:
-            return self.parts.projection.learning_rate
-        return super().learning_rate(epoch, position)
+    def architecture_now(self) -> Architecture:
+        """The architecture that would be read off the mixtures as they are now."""
+        return self.selection.select(self.network.space, self.mixtures())
 
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """Move architecture and weights, each on its own batch."""
         batch = self._search_batch("search batches", self.step_number)
-        step = self._last_step = self._step(self._objective(batch, (images, labels)))
+        step = self._last_step = self._step(self.objective(batch, (images, labels)))
         if self.settings.update_order == "alpha_first":
             self._move_alphas(step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -163,15 +142,14 @@ class DifferentiableSearch(Trainer):
             self._move_alphas(step)
 
     def end_epoch(self) -> dict[str, Any]:
-        """Close an epoch: rounds of the projection that are due, architecture, collapse report, eigenvalue, stop."""
+        """Close an epoch: architecture, collapse report, eigenvalue, stop."""
         record, epoch = super().end_epoch(), self.epoch - 1
         eigenvalue = self._eigenvalue() if self._wants_eigenvalue(epoch) else None
-        self._project()
-        mixtures = self.mixtures()
-        architecture = self._read_off(mixtures)
-        collapse = Collapse.of(self.network.space, architecture, mixtures)
+        self.before_reading_off()
+        architecture = self.architecture_now()
+        collapse = Collapse.of(self.network.space, architecture, self.mixtures())
         self.history.append(EpochSummary(architecture, collapse, eigenvalue))
-        self.outcome = self._decide()
+        self.outcome = self.decide()
         means = {name: float(total) / count for name, (total, count) in sorted(self._diagnostics.items())}
         self._diagnostics = {}
         return {
@@ -201,7 +179,6 @@ class DifferentiableSearch(Trainer):
             "alphas": [alpha.detach() for alpha in self.alphas],
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
             "history": [summary.record() for summary in self.history],
-            "projection": None if self.projection is None else self.projection.state(),
             "diagnostics": dict(self._diagnostics),
         }
 
@@ -213,10 +190,8 @@ class DifferentiableSearch(Trainer):
                 alpha.copy_(saved)
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
         self.history = [EpochSummary.from_record(record) for record in state["history"]]
-        if self.projection is not None:
-            self.projection.load_state(state["projection"])
         self._diagnostics = dict(state["diagnostics"])
-        self.outcome = self._decide() if self.history else None
+        self.outcome = self.decide() if self.history else None
 
     def recall(self, log: Sequence[dict[str, Any]]) -> None:
         """Read the finished epochs from the log of a search whose state is gone because it is over.
@@ -231,23 +206,44 @@ class DifferentiableSearch(Trainer):
             return
         self.history = [EpochSummary.from_record(record) for record in log]
         self.step_number = log[-1]["step"] if log else 0
-        self.outcome = self._decide() if log else None
+        self.outcome = self.decide() if log else None
         if self.outcome is None:
             raise ValueError(
                 f"The log must be that of a finished search, but ends after {len(log)} epochs; search anew elsewhere."
             )
 
     @property
-    def _schedule_epoch(self) -> int:
-        """The epoch for all that follows a schedule: while a projection tunes, the last one goes on."""
+    def schedule_epoch(self) -> int:
+        """The epoch for all that follows a schedule: after the last one, the last one goes on."""
         return min(self.epoch, self.settings.epochs - 1)
+
+    def objective(self, search_batch: Batch, training_batch: Batch) -> Objective:
+        """The losses of a step on its two batches."""
+        return NetworkObjective(
+            self.network,
+            search_batch=search_batch,
+            training_batch=training_batch,
+            precision=self.precision,
+            label_smoothing=self.settings.label_smoothing,
+            track_statistics=self.settings.track_statistics,
+            seed=derived_seed(self.seed, "noise operations", self.step_number),
+        )
+
+    def before_reading_off(self) -> None:
+        """What else happens at the end of an epoch, before its architecture is read off; here nothing."""
+
+    def decide(self) -> Outcome | None:
+        """The end of the search, or ``None`` to go on."""
+        if self.step_number >= self.total_steps:
+            return final_outcome(self.parts.stopping, self.history)
+        return self.parts.stopping.outcome(self.history)
 
     def _step(self, objective: Objective) -> SearchStep:
         settings, state = self.settings, self.optimizer.state
         return SearchStep(
             objective=objective,
             relaxation=self.parts.relaxation,
-            epoch=self._schedule_epoch,
+            epoch=self.schedule_epoch,
             epochs=settings.epochs,
             number=self.step_number,
             seed=self.seed,
@@ -258,20 +254,6 @@ class DifferentiableSearch(Trainer):
                 name: state[weight]["momentum_buffer"] for name, weight in self.network.named_parameters()
             },
         )
-
-    def _objective(self, search_batch: Batch, training_batch: Batch) -> Objective:
-        objective = NetworkObjective(
-            self.network,
-            search_batch=search_batch,
-            training_batch=training_batch,
-            precision=self.precision,
-            label_smoothing=self.settings.label_smoothing,
-            track_statistics=self.settings.track_statistics,
-            seed=derived_seed(self.seed, "noise operations", self.step_number),
-        )
-        if self.projection is None or not self.projection.rounds_done:
-            return objective
-        return ProjectedObjective(objective, self.projection)
 
     def _move_alphas(self, step: SearchStep) -> None:
         if not self.settings.learn_alphas or self.epoch < self.settings.warmup_epochs:
@@ -298,22 +280,6 @@ class DifferentiableSearch(Trainer):
         draws = torch_generator(self.seed, stream, "augmentation", number)
         return self.data.training_batch(chosen, augmentation, draws, self.dtype, role="valid")
 
-    def architecture_now(self) -> Architecture:
-        """The architecture that would be read off the mixtures as they are now."""
-        return self._read_off(self.mixtures())
-
-    def _read_off(self, mixtures: Sequence[Mixture]) -> Architecture:
-        if self.projection is not None and self.projection.rounds_done == self.projection.rounds:
-            return self.projection.architecture()
-        return self.selection.select(self.network.space, mixtures)
-
-    def _decide(self) -> Outcome | None:
-        if self.step_number >= self.total_steps:
-            if self.projection is not None:
-                return Outcome(len(self.history) - 1, f"all {self.projection.rounds} rounds of projection are over")
-            return final_outcome(self.parts.stopping, self.history)
-        return self.parts.stopping.outcome(self.history)
-
     def _wants_eigenvalue(self, epoch: int) -> bool:
         every = self.settings.eigenvalue_every
         return self.parts.stopping.wants_eigenvalue(epoch) or bool(every and epoch % every == 0)
@@ -325,45 +291,6 @@ class DifferentiableSearch(Trainer):
         for extra in range(1, self.settings.eigenvalue_batches):
             number = self.epoch * self.settings.eigenvalue_batches + extra
             batch = self._search_batch("eigenvalue batches", number)
-            steps.append(replace(self._last_step, objective=self._objective(batch, batch)))
+            steps.append(replace(self._last_step, objective=self.objective(batch, batch)))
         decay = self.settings.alphas.weight_decay
         return dominant_eigenvalue(steps, self.alphas, FirstOrder(), weight_decay=decay)
-
-    def _project(self) -> None:
-        """Take the rounds of the projection that are due before the next epoch."""
-        if self.projection is None or self.epoch < self.settings.epochs:
-            return
-        tuned = self.epoch - self.settings.epochs
-        due = sum(after <= tuned for after in self._rounds_after)
-        if self.projection.rounds_done == 0:
-            for state in self.optimizer.state.values():
-                state["momentum_buffer"].zero_()
-        with torch.no_grad():
-            mixtures = self.parts.relaxation.mixtures(self.alphas, self._schedule_epoch / self.settings.epochs)
-            while self.projection.rounds_done < due:
-                self.projection.run_round(mixtures, self._validation_score)
-
-    @torch.no_grad()
-    def _validation_score(self, mixtures: Sequence[Mixture]) -> float:
-        """Accuracy, or negative loss, on the whole validation split with the BN statistics of its batches."""
-        assert self.parts.projection is not None
-        by_accuracy, total = self.parts.projection.criterion == "accuracy", 0.0
-        for batch in self._validation_batches():
-            images, labels = batch
-            objective = NetworkObjective(
-                self.network,
-                search_batch=batch,
-                training_batch=batch,
-                precision=self.precision,
-                seed=derived_seed(self.seed, "noise operations", self.step_number),
-            )
-            logits = objective.logits(images, objective.spread(mixtures))
-            found = (logits.argmax(dim=1) == labels).sum() if by_accuracy else -self.loss(logits, labels) * len(labels)
-            total += float(found)
-        return total / len(self.data.valid)
-
-    def _validation_batches(self) -> Iterator[Batch]:
-        split = self.data.valid
-        size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
-        for images, labels in zip(torch.split(split.images, size), torch.split(split.labels, size), strict=True):
-            yield self.data.normalize(images, self.dtype), labels

@@ -97,7 +97,7 @@ def test_every_preset_with_every_plug_in_runs_resumes_and_ends_in_a_valid_archit
         cells = 1 if found.is_product else 4 if preset.alignment else 3  # alignment needs two normal cells
         skeleton = found.supernet_skeleton(10, 8, 1, channels=8 if preset.partial_channels > 1 else 4, cells=cells)
         network = CellNetwork.initialised(found, replace(skeleton, affine=False), 0, preset.network_options)
-        return DifferentiableSearch(network, data, preset.settings, preset.parts(found, flatness, **options), seed=seed)
+        return preset.search(network, data, flatness, **options, seed=seed)
 
     search, middle = make(3), io.BytesIO()
     while not search.finished:
@@ -131,7 +131,7 @@ def test_what_the_presets_are_made_of() -> None:
     kinds = {"lambda-darts": LambdaHook, "sdarts-rs": RandomSmoothing, "sdarts-adv": AdversarialSmoothing}
     for name, each in parts.items():
         assert type(each.weight_step) is kinds.get(name, Plain)
-        assert (each.projection is not None) == (name == "darts-pt")
+        assert (method(name, NB201).projection is not None) == (name == "darts-pt")
         assert type(each.stopping) is (DominantEigenvalue if name == "darts-es" else Fixed)
     shapes = [alpha.shape for alpha in parts["pc-darts"].relaxation.initial(0)]
     assert shapes == [(14, 8), (14, 8), (14,), (14,)]
@@ -184,7 +184,7 @@ def test_numbers_of_single_methods() -> None:
     assert pc.warmup_epochs == method("pc-darts", DARTS, "code").settings.warmup_epochs == 15
     assert replace(pc, epochs=20).warmup_epochs == 6
     assert method("pc-darts", NB201).settings.batch_size == 64
-    projection = method("darts-pt", DARTS).parts(DARTS).projection
+    projection = method("darts-pt", DARTS).projection
     assert projection is not None
     assert (projection.interval, projection.criterion, projection.learning_rate) == (5, "accuracy", 0.0025)
     assert method("darts-es", DARTS, "code").second_order

@@ -27,6 +27,7 @@ from genas.search.differentiable import (
     LinearSchedule,
     NeighborhoodGradient,
     Outcome,
+    ProjectedSearch,
     ProjectionSettings,
     RandomSmoothing,
     Regularized,
@@ -67,9 +68,11 @@ def make(data: ImageData) -> Make:
         network = CellNetwork.initialised(found, skeleton, 0, options or MixtureOptions())
         parts = {"relaxation": Softmax(found), **given.pop("parts", {})}
         defaults: dict[str, Any] = {"epochs": 2, "batch_size": 5}
-        return DifferentiableSearch(
-            network, given.pop("data", data), SearchSettings(**(defaults | given)), SearchParts(**parts), seed=seed
-        )
+        images, projection = given.pop("data", data), given.pop("projection", None)
+        settings = SearchSettings(**(defaults | given))
+        if projection is not None:
+            return ProjectedSearch(network, images, settings, SearchParts(**parts), projection, seed=seed)
+        return DifferentiableSearch(network, images, settings, SearchParts(**parts), seed=seed)
 
     return build
 
@@ -179,7 +182,7 @@ def test_the_first_step_by_hand(make: Make, data: ImageData) -> None:
     assert len(batch[1]) == 5
     before = reference.alphas[0].detach().clone()
     weights = {name: parameter.detach().clone() for name, parameter in reference.network.named_parameters()}
-    objective = reference._objective(batch, (images, labels))
+    objective = reference.objective(batch, (images, labels))
     alphas = before.clone().requires_grad_()
     loss = objective.search_loss(objective.spread(reference.parts.relaxation.mixtures((alphas,), 0.0)))
     (gradient,) = torch.autograd.grad(loss, alphas)
@@ -340,15 +343,15 @@ def test_a_resumed_search_equals_an_unbroken_one_at_every_step(make: Make, name:
     parts = {
         "gradient": Regularized(A2M(FirstOrder(), 0.1), BetaDecay()),
         "weight_step": RandomSmoothing(),
-        "projection": ProjectionSettings(interval=1) if name == "nasbench201" else None,
     }
+    projection = ProjectionSettings(interval=1) if name == "nasbench201" else None
     log: list[dict[str, Any]] = []
-    whole, states = make(name, parts=parts), []
+    whole, states = make(name, parts=parts, projection=projection), []
     while not whole.finished:
         states.append(through_a_file(whole.state()))
         run(whole, 1, log)
     for state in states[:: 5 if name == "nasbench201" else 2][1:]:
-        other = make(name, parts=parts, seed=1)
+        other = make(name, parts=parts, projection=projection, seed=1)
         other.load_state(state)
         resumed: list[dict[str, Any]] = []
         run(other, log=resumed)
@@ -375,7 +378,7 @@ def test_a_finished_search_is_recalled_from_its_log(make: Make, tmp_path) -> Non
 
 
 def test_a_projection_tunes_between_its_rounds_and_decides_everything(make: Make) -> None:
-    search = make(parts={"projection": ProjectionSettings(interval=2, learning_rate=0.01)})
+    search = make(projection=ProjectionSettings(interval=2, learning_rate=0.01))
     assert search.total_steps == (2 + 9) * 3
     rounds, rates, epochs = [], [], []
     while not search.finished:
@@ -385,7 +388,6 @@ def test_a_projection_tunes_between_its_rounds_and_decides_everything(make: Make
         rates.append(search.optimizer.param_groups[0]["lr"])
         if search.step_number % 3 == 0:
             search.end_epoch()
-            assert search.projection is not None
             rounds.append(search.projection.rounds_done)
     assert rounds == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6]
     assert rates[6:] == [0.01] * 27
@@ -397,7 +399,7 @@ def test_a_projection_tunes_between_its_rounds_and_decides_everything(make: Make
 
 
 def test_the_momentum_starts_from_zero_when_tuning_begins(make: Make) -> None:
-    search = make(parts={"projection": ProjectionSettings(interval=2)})
+    search = make(projection=ProjectionSettings(interval=2))
     run(search, 6)
     assert all(not state["momentum_buffer"].any() for state in search.optimizer.state.values())
 
@@ -405,13 +407,13 @@ def test_the_momentum_starts_from_zero_when_tuning_begins(make: Make) -> None:
 @pytest.mark.parametrize("criterion", ["accuracy", "loss"])
 def test_the_validation_score_changes_nothing_and_is_what_it_says(make: Make, data: ImageData, criterion: str) -> None:
     """(e): buffers, weights and architecture stay. Batches of 5, 5 and 2 images with their own statistics."""
-    search = run(make(parts={"projection": ProjectionSettings(criterion=criterion)}), 2)
+    search = run(make(projection=ProjectionSettings(criterion=criterion)), 2)
     before = tensors(search)
-    found = search._validation_score(search.mixtures())
+    found = search.validation_score(search.mixtures())
     assert all(torch.equal(before[name], value) for name, value in tensors(search).items())
     images, (mixture,) = data.normalize(data.valid.images), search.mixtures()
     batches = [images[:5], images[5:10], images[10:]]
-    objective = search._objective((images, data.valid.labels), (images, data.valid.labels))
+    objective = search.objective((images, data.valid.labels), (images, data.valid.labels))
     with torch.no_grad():
         logits = torch.cat([objective.logits(batch, [mixture] * 3) for batch in batches])  # type: ignore[attr-defined]
     accuracy = (logits.argmax(dim=1) == data.valid.labels).double().mean()
@@ -419,9 +421,9 @@ def test_the_validation_score_changes_nothing_and_is_what_it_says(make: Make, da
     assert found == pytest.approx(float(accuracy) if criterion == "accuracy" else -float(loss), rel=1e-6)
 
 
-def test_a_projection_after_an_early_stop_is_refused() -> None:
+def test_a_projection_after_an_early_stop_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="choose one of the two"):
-        SearchParts(Softmax(space("nasbench201")), stopping=SkipCount(), projection=ProjectionSettings())
+        make(parts={"stopping": SkipCount()}, projection=ProjectionSettings())
 
 
 # --------------------------------------------------------------------------------------------------- when it goes wrong

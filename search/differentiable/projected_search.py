@@ -1,0 +1,142 @@
+"""A search that ends with DARTS-PT's projection: rounds of decisions, the supernet tuned in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+
+from genas.data import ImageData
+from genas.search.differentiable.objective import NetworkObjective
+from genas.search.differentiable.parts import Objective
+from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
+from genas.search.differentiable.search import Batch, DifferentiableSearch, SearchParts
+from genas.search.differentiable.settings import SearchSettings
+from genas.search.differentiable.stopping import Fixed, Outcome
+from genas.seeding import derived_seed
+from genas.spaces import Architecture
+from genas.supernet.mixtures import Mixture
+from genas.supernet.network import CellNetwork
+
+
+@final
+class ProjectedSearch(DifferentiableSearch):
+    """After all epochs, chooses operations by what their removal costs.
+
+    The state is that of any search, and the decisions.
+
+    Attributes:
+        projection: The decisions.
+
+    Args:
+        network: The supernet, already on its device.
+        data: Images on the same device; removals are judged on all of ``valid``.
+        settings: How weights and architecture are optimised before.
+        parts: What the search is put together from.
+        projection: How the projection is paced.
+        seed: Root seed.
+        precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
+
+    Raises:
+        ValueError: If the search may end early.
+
+    Reference:
+        Wang et al., Rethinking Architecture Selection in Differentiable NAS, ICLR 2021.
+    """
+
+    def __init__(
+        self,
+        network: CellNetwork,
+        data: ImageData,
+        settings: SearchSettings,
+        parts: SearchParts,
+        projection: ProjectionSettings,
+        *,
+        seed: int,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        if not isinstance(parts.stopping, Fixed):
+            raise ValueError(  # noqa: TRY004 (a rule of the search, not a wrong type)
+                "A projection starts from the supernet after all epochs, but the search may end early with the "
+                f"architecture of an epoch before ({type(parts.stopping).__name__}); choose one of the two."
+            )
+        super().__init__(network, data, settings, parts, seed=seed, precision=precision)
+        self.projection, self._pace = Projection(network.space, seed), projection
+        self._rounds_after = self.projection.tuning_epochs(projection.interval)
+        self.total_steps += self._rounds_after[-1] * self.steps_per_epoch
+
+    def mixtures(self) -> tuple[Mixture, ...]:
+        """The mixture of every cell type as it is now, the decisions included; constants."""
+        return self.projection.masked(super().mixtures())
+
+    def architecture_now(self) -> Architecture:
+        """The architecture of the decisions; before the last one, that of the mixtures as they are now."""
+        if self.projection.rounds_done == self.projection.rounds:
+            return self.projection.architecture()
+        return super().architecture_now()
+
+    def learning_rate(self, epoch: int, position: int) -> float:
+        """The schedule's, and a constant one while the supernet is tuned."""
+        return self._pace.learning_rate if epoch >= self.settings.epochs else super().learning_rate(epoch, position)
+
+    def objective(self, search_batch: Batch, training_batch: Batch) -> Objective:
+        """The losses of a step with the decisions applied."""
+        plain = super().objective(search_batch, training_batch)
+        return ProjectedObjective(plain, self.projection) if self.projection.rounds_done else plain
+
+    def before_reading_off(self) -> None:
+        """Take the rounds that are due before the next epoch."""
+        if self.epoch < self.settings.epochs:
+            return
+        tuned = self.epoch - self.settings.epochs
+        due = sum(after <= tuned for after in self._rounds_after)
+        if self.projection.rounds_done == 0:
+            for state in self.optimizer.state.values():
+                state["momentum_buffer"].zero_()
+        mixtures = super().mixtures()
+        while self.projection.rounds_done < due:
+            self.projection.run_round(mixtures, self.validation_score)
+
+    def decide(self) -> Outcome | None:
+        """The end when all rounds are over."""
+        if self.step_number < self.total_steps:
+            return None
+        return Outcome(len(self.history) - 1, f"all {self.projection.rounds} rounds of projection are over")
+
+    @torch.no_grad()
+    def validation_score(self, mixtures: Sequence[Mixture]) -> float:
+        """How well the supernet does on the whole validation split, with the BN statistics of its batches.
+
+        Args:
+            mixtures: One per cell type.
+
+        Returns:
+            The accuracy in [0, 1], or the negative mean loss; higher is better.
+        """
+        split, total = self.data.valid, 0.0
+        size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
+        for images, labels in zip(torch.split(split.images, size), torch.split(split.labels, size), strict=True):
+            batch = self.data.normalize(images, self.dtype), labels
+            objective = NetworkObjective(
+                self.network,
+                search_batch=batch,
+                training_batch=batch,
+                precision=self.precision,
+                seed=derived_seed(self.seed, "noise operations", self.step_number),
+            )
+            logits = objective.logits(batch[0], objective.spread(mixtures))
+            if self._pace.criterion == "accuracy":
+                total += float((logits.argmax(dim=1) == labels).sum())
+            else:
+                total -= float(self.loss(logits, labels)) * len(labels)
+        return total / len(split)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the search depends on, for ``torch.save``."""
+        return {**super().state(), "projection": self.projection.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that :meth:`state` gave."""
+        self.projection.load_state(state["projection"])
+        super().load_state(state)
