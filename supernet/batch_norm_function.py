@@ -43,16 +43,13 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
+        ctx: Any, values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.native_batch_norm(values, scale, shift, None, None, True, 0.0, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        values, scale, _, ctx.eps = inputs
-        _, mean, inverse = output
+        output, mean, inverse = torch.native_batch_norm(values, scale, shift, None, None, True, 0.0, eps)
+        ctx.eps = eps
         ctx.mark_non_differentiable(mean, inverse)
         ctx.save_for_backward(values, scale, mean, inverse)
+        return output, mean, inverse
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -76,16 +73,13 @@ class _BatchNormGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        gradient: Tensor, values: Tensor, scale: Tensor | None, mean: Tensor, inverse: Tensor, eps: float
+        ctx: Any, gradient: Tensor, values: Tensor, scale: Tensor | None, mean: Tensor, inverse: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _gradients(gradient, values, scale, mean, inverse, eps, [True, True, True])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        *kept, ctx.eps = inputs
-        _, product, total = output
-        ctx.save_for_backward(*kept, product, total)
+        found = _gradients(gradient, values, scale, mean, inverse, eps, [True, True, True])
+        ctx.eps = eps
+        ctx.save_for_backward(gradient, values, scale, mean, inverse, *found[1:])
         ctx.set_materialize_grads(False)
+        return found
 
     @staticmethod
     @once_differentiable

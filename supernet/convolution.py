@@ -59,41 +59,40 @@ class _Convolution(torch.autograd.Function):
     """The convolution with a constant weight, without bias."""
 
     @staticmethod
-    def forward(node: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    def forward(ctx: Any, node: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        ctx.shape, ctx.geometry = node.shape, geometry
+        ctx.save_for_backward(weight)
         return functional.conv2d(node, weight, None, *geometry)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        node, weight, ctx.geometry = inputs
-        ctx.shape = node.shape
-        ctx.save_for_backward(weight)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        return _Transposed.apply(gradient, weight.to(gradient.dtype), ctx.shape, ctx.geometry), None, None
+        weight = ctx.saved_tensors[0].to(gradient.dtype)
+        # Without a second derivative in sight the function object would only cost time.
+        transposed = _Transposed.apply if torch.is_grad_enabled() else _transposed
+        return transposed(gradient, weight, ctx.shape, ctx.geometry), None, None
 
 
 class _Transposed(torch.autograd.Function):
     """The gradient of the input, linear in the gradient of the output: its derivative is the convolution."""
 
     @staticmethod
-    def forward(gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        # Only shape and layout of the input count.
-        node = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
-        stride, padding, dilation, groups = geometry
-        found: Tensor
-        found, _, _ = torch.ops.aten.convolution_backward(
-            gradient, node, weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
-        )
-        return found
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        _, weight, _, ctx.geometry = inputs
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        ctx.geometry = geometry
         ctx.save_for_backward(weight)
+        return _transposed(gradient, weight, shape, geometry)
 
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
         return conv2d(direction, weight, None, ctx.geometry), None, None, None
+
+
+def _transposed(gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+    # Only shape and layout of the input count.
+    node = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
+    stride, padding, dilation, groups = geometry
+    found: Tensor
+    found, _, _ = torch.ops.aten.convolution_backward(
+        gradient, node, weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
+    )
+    return found

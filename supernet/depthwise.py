@@ -64,14 +64,11 @@ class _Convolution(torch.autograd.Function):
     """``y[h] = sum_k w[k] x[h + dilation * (k - K // 2)]``, in both dimensions."""
 
     @staticmethod
-    def forward(node: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    def forward(ctx: Any, node: Tensor, weight: Tensor, dilation: int) -> Tensor:
+        ctx.dilation = dilation
+        ctx.save_for_backward(node, weight)
         padding = dilation * (weight.shape[-1] // 2)
         return functional.conv2d(node, weight, None, 1, padding, dilation, groups=len(weight))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        node, weight, ctx.dilation = inputs
-        ctx.save_for_backward(node, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -88,7 +85,9 @@ class _WeightGradient(torch.autograd.Function):
     """``v[k] = sum_h g[h] x[h + dilation * (k - K // 2)]``, in both dimensions: bilinear in ``x`` and ``g``."""
 
     @staticmethod
-    def forward(node: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
+    def forward(ctx: Any, node: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
+        ctx.dilation = dilation
+        ctx.save_for_backward(node, gradient)
         if dilation > 1:
             node, gradient = _phases(node, dilation), _phases(gradient, dilation)
         if kernel == 3:
@@ -101,11 +100,6 @@ class _WeightGradient(torch.autograd.Function):
             window = node[..., start : start + width + columns - 1]
             parts.append(_native(window, gradient, (kernel, columns), (half, 0)))
         return torch.cat(parts, dim=3)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        node, gradient, _, ctx.dilation = inputs
-        ctx.save_for_backward(node, gradient)
 
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:

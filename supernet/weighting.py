@@ -26,12 +26,9 @@ def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
 
 class _WeightedSum(torch.autograd.Function):
     @staticmethod
-    def forward(weights: Tensor, *values: Tensor) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, *values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, *values)
         return _sum(weights, values)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -46,19 +43,15 @@ class _WeightedSumGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        gradient: Tensor, needs: tuple[bool, ...], weights: Tensor, *values: Tensor
+        ctx: Any, gradient: Tensor, needs: tuple[bool, ...], weights: Tensor, *values: Tensor
     ) -> tuple[Tensor | None, ...]:
+        ctx.save_for_backward(gradient, weights, *values)
+        ctx.set_materialize_grads(False)
         of_weights = torch.stack([_inner(gradient, value) for value in values]).to(weights.dtype) if needs[0] else None
         factors = weights.unbind()
         return of_weights, *(
             gradient * factor if need else None for need, factor in zip(needs[1:], factors, strict=True)
         )
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:  # noqa: ARG004
-        gradient, _, *kept = inputs
-        ctx.save_for_backward(gradient, *kept)
-        ctx.set_materialize_grads(False)
 
     @staticmethod
     @once_differentiable
@@ -120,12 +113,9 @@ def concatenate(values: Sequence[Tensor]) -> Tensor:
 
 class _Concatenation(torch.autograd.Function):
     @staticmethod
-    def forward(*values: Tensor) -> Tensor:
+    def forward(ctx: Any, *values: Tensor) -> Tensor:
+        ctx.channels = [value.shape[1] for value in values]
         return torch.cat(values, dim=1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        ctx.channels = [value.shape[1] for value in inputs]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:

@@ -153,6 +153,34 @@ def test_duplicate_cell_and_unknown_column(write: Writer) -> None:
         import_nasbench201_csv(write(rows), [Column("cifar10", "valid", 12)], partial=True)
 
 
+def test_any_csv_reads_the_benchmark_as_its_own_importer_does(real: Table, shared_data: Path, tmp_path: Path) -> None:
+    """The maxima and, with the records in the columns' means, the golden records through the general importer."""
+    with gzip.open(shared_data / "nasbench201.csv.gz", "rt", newline="") as file:
+        rows = list(csv.reader(file))
+    header, content = rows[0], rows[1:]
+    chosen = {name: column for name, column in COLUMNS.items() if column in real.columns and column.seed is None}
+    kept = [header.index(name) for name in ("arch_str", *chosen)]
+    with (tmp_path / "any.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [header[k] for k in kept] if row is header else [row[k] for k in kept] for row in rows
+        )
+    table = import_csv(tmp_path / "any.csv", SPACE, chosen)
+    assert len(table) == len(content) == 15_625
+    for column in table.columns:
+        assert np.array_equal(table.values(column, real.architectures), real.values(column))
+    for text, (index, value) in MAXIMA.items():
+        best, found = table.best(table.find(text))
+        assert (SPACE.index(best), found) == (index, value)
+
+
+def test_golden_records_as_any_csv(write: Writer, golden: Golden) -> None:
+    column = Column("cifar10", "test", 200)
+    means = {index: float(np.mean(golden_readings(trainings, column))) for index, trainings in golden.items()}
+    table = import_csv(write([["arch", "acc"], *([string(i), repr(value)] for i, value in means.items())]), SPACE, ACC)
+    for index, value in means.items():
+        assert table.accuracy(SPACE.from_index(index), "cifar10", "test") == value
+
+
 @pytest.mark.parametrize("notation", ["index", "genes", "string"])
 def test_any_csv(write: Writer, notation: str) -> None:
     cells = [SPACE.from_index(index) for index in (7, 1462, 3)]
