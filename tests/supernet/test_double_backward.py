@@ -138,3 +138,20 @@ def test_hessian_vector_product_of_a_network_equals_differences_of_its_gradient(
     plus, minus = (slopes(points, graph=False) for points in moved)
     for found, above, below in zip(product, plus, minus, strict=True):
         torch.testing.assert_close(found, (above - below) / (2 * step), rtol=1e-4, atol=1e-7)
+
+
+def test_products_in_a_narrow_type_point_where_those_in_float32_do() -> None:
+    found = space("nasbench201")
+    network = CellNetwork.initialised(found, found.supernet_skeleton(3, 8, channels=8, cells=1), seed=0)
+    network.requires_grad_(False)
+    images = _random(16, 3, 8, 8, seed=1, differentiable=False).float()
+    alphas = _random(6, 5, seed=2).detach().float().requires_grad_()
+    products = []
+    for narrow in (False, True):
+        with network.statistics("batch"), torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            logits = network(images, [Mixture(alphas.softmax(1))] * len(network.cells))
+        loss = functional.cross_entropy(logits.float(), torch.arange(16) % 3)
+        (slope,) = grad(loss, alphas, create_graph=True)
+        products.append(grad((slope * slope.detach()).sum(), alphas)[0].flatten())
+    assert products[1].dtype == torch.float32
+    assert float(functional.cosine_similarity(*products, dim=0)) > 0.9
