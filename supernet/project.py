@@ -30,8 +30,8 @@ class NetworkOptions:
     Args:
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); ``None``: the published number.
-        affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (NAS-Bench-201 no, DARTS
-            yes).
+        affine: Whether BN inside the cells has a weight and a bias; ``None``: as published (one-shot on NAS-Bench-201
+            no, on DARTS yes; differentiable search no).
         conv_bias: Whether NAS-Bench-201's convolutions have a bias (newer AutoDL-Projects).
         head_affine: Whether the BN before NAS-Bench-201's classifier has a weight and a bias (newer AutoDL-Projects:
             no).

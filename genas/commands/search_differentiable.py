@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -18,8 +17,7 @@ from genas.devices import available_cores, device_facts, keep_freed_memory, reso
 from genas.files import write_json
 from genas.runs import Run
 from genas.search.differentiable import (
-    A2M_CODE,
-    A2MOptions,
+    A2MChanges,
     DifferentiableSearch,
     FlatnessName,
     Method,
@@ -48,9 +46,9 @@ def search_differentiable(
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 (frozen)
     settings: SettingsChanges = SettingsChanges(),  # noqa: B008 (frozen)
     parts: MethodChanges = MethodChanges(),  # noqa: B008 (frozen)
-    a2m: A2MOptions = A2MOptions(),  # noqa: B008 (frozen)
+    a2m: A2MChanges = A2MChanges(),  # noqa: B008 (frozen)
     na: NAOptions = NAOptions(),  # noqa: B008 (frozen)
-    seed: int = 0,
+    seed: int | None = None,
     seeds: tuple[int, ...] | None = None,
     table: str | None = None,
     truth: str | None = None,
@@ -70,7 +68,8 @@ def search_differentiable(
         method: darts, darts-2nd, beta-darts, lambda-darts, darts-pt, darts-minus, sdarts-rs, sdarts-adv, pc-darts,
             darts-es, or one of another package.
         flatness: What looks for flat minima of the architecture: none, a2m or na.
-        numbers: Whose numbers the method has: recommended, or those of the published code.
+        numbers: Whose numbers the method has: recommended, those of its published code (code), or those with which
+            A2M's authors ran it (a2m-code).
         space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
         data: Data set. Weights are trained on its training images, the architecture on the validation images.
         data_options: Options of the data set.
@@ -79,12 +78,12 @@ def search_differentiable(
         parts: Changes of what the method is made of.
         a2m: Options of A2M.
         na: Options of NA.
-        seed: Root seed of everything random.
+        seed: Root seed of everything random; by default 0.
         seeds: Several searches, one for each seed, in folders RUN/seed-N, and a summary of them.
         table: Ground truth in which results are looked up: a file, or shipped for the table of genas.
         truth: Column of the table, such as cifar10/test/200; by default the test accuracy on the data set.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
+        precision: auto (bf16 where the hardware computes it natively and the method can bear it), fp32 or bf16.
         threads: CPU threads; by default all available cores. Only with the same number does a continued search end in
             the same bits as an unbroken one.
         checkpoint_seconds: Least time between two checkpoints.
@@ -94,11 +93,19 @@ def search_differentiable(
         raise ValueError(f"threads must be at least 1, but got {threads}.")
     if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
         raise ValueError(f"seeds must be different numbers, at least one, but got {seeds}.")
-    where = resolve_device(device)
-    compute = resolve_precision(precision, where)
-    facts = {**device_facts(where, compute), "threads": threads or available_cores()}
+    if seed is not None and seeds is not None:
+        raise ValueError("There must be one seed or several seeds, but both are given; choose one.")
+    for name, given in (("a2m", a2m != A2MChanges()), ("na", na != NAOptions())):
+        if given and flatness != name:
+            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
     search_space = space_by_name(space)
     named = preset(method, search_space, numbers)
+    named = parts.applied(named, settings.applied(named.settings))
+    if flatness == "a2m":
+        named = replace(named, a2m=a2m.applied(named))
+    where = resolve_device(device)
+    compute = resolve_precision("fp32" if precision == "auto" and named.needs_float32(flatness) else precision, where)
+    facts = {**device_facts(where, compute), "threads": threads or available_cores()}
     plan = SearchPlan(
         method,
         flatness,
@@ -107,9 +114,8 @@ def search_differentiable(
         absolute_data(data, data_options.data_root),
         absolute_options(data_options),
         replace(network, affine=bool(network.affine)),
-        parts.applied(named, settings.applied(named.settings)),
-        _a2m_options(flatness, numbers, a2m),
-        na if flatness == "na" or na != NAOptions() else None,
+        named,
+        na,
         where.type,
         facts["precision"],
     )
@@ -119,24 +125,15 @@ def search_differentiable(
     torch.set_num_threads(facts["threads"])
     work = _Work(plan, data, data_options, facts, known, where, compute, checkpoint_seconds, progress)
     if seeds is None:
-        work.search(run, seed)
+        work.search(run, seed or 0)
         return
+    work.begin(seeds[0])  # what the network refuses is refused before any folder is made
     with Run.create(run, {"command": COMMAND, **plan.settings()}, facts) as opened:
         results = [work.search(run / f"seed-{each}", each) for each in seeds]
         summary = summarize(plan.title, seeds, results, known)
         write_json(opened.result, summary)
         report_runs(summary)
         say(f"\nresult: {opened.result}")
-
-
-def _a2m_options(flatness: FlatnessName, numbers: Numbers, given: A2MOptions) -> A2MOptions | None:
-    """The options of A²M; with the code's numbers, those that were not changed are the code's."""
-    if flatness != "a2m":
-        return None if given == A2MOptions() else given  # the latter is refused
-    if numbers == "recommended":
-        return given
-    usual = dataclasses.asdict(A2MOptions())
-    return replace(A2M_CODE, **{name: value for name, value in vars(given).items() if value != usual[name]})
 
 
 @final
@@ -152,8 +149,7 @@ class SearchPlan:
     data_options: DataOptions
     network: NetworkOptions
     method: Method
-    a2m: A2MOptions | None
-    na: NAOptions | None
+    na: NAOptions
     device: str
     precision: str
 
@@ -177,13 +173,13 @@ class SearchPlan:
         Raises:
             ValueError: Why it is.
         """
-        self.method.parts(self.search_space, self.flatness, self.a2m, self.na)
+        self.method.parts(self.search_space, self.flatness, self.na)
 
     def search(
         self, network: CellNetwork, images: ImageData, seed: int, precision: torch.dtype
     ) -> DifferentiableSearch:
         """The search, not yet begun."""
-        return self.method.search(network, images, self.flatness, self.a2m, self.na, seed=seed, precision=precision)
+        return self.method.search(network, images, self.flatness, self.na, seed=seed, precision=precision)
 
     def initial_network(self, images: ImageData, seed: int) -> CellNetwork:
         """The supernet before the search, on the CPU."""
@@ -206,18 +202,22 @@ class _Work:
     checkpoint_seconds: float
     progress: bool
 
-    def search(self, folder: Path, seed: int) -> dict[str, Any]:
-        """One search, to the end; returns what its ``result.json`` says."""
+    def begin(self, seed: int) -> tuple[DifferentiableSearch, ImageData]:
+        """One search before its first step, and its images on the CPU."""
         images = self.data_options.load(self.data, seed=seed)
         network = self.plan.initial_network(images, seed).to(self.device)
-        search = self.plan.search(network, images.to(self.device), seed, self.precision)
+        return self.plan.search(network, images.to(self.device), seed, self.precision), images
+
+    def search(self, folder: Path, seed: int) -> dict[str, Any]:
+        """One search, to the end; returns what its ``result.json`` says."""
+        search, images = self.begin(seed)
         settings = {"command": COMMAND, **self.plan.settings(), "seed": seed, "data_fingerprint": images.fingerprint}
         facts = {**self.facts, "seed": seed, "data_split": images.split_source}
         with Run.create(folder, settings, facts) as run:
             fit(search, run, checkpoint_seconds=self.checkpoint_seconds, progress=self.progress)
             result = self._result(search, run, images, seed)
             write_json(run.result, result)
-            draw_best(run, network.space, tuple(result["best"]["genes"]), f"{self.plan.title}, seed {seed}")
+            draw_best(run, search.network.space, tuple(result["best"]["genes"]), f"{self.plan.title}, seed {seed}")
             self._report(result, run)
         return result
 

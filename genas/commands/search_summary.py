@@ -42,6 +42,7 @@ class Truth:
 
         Raises:
             ValueError: If the table is of another space, or a column was named without a table.
+            KeyError: If the table has no such column.
         """
         if path is None:
             if column is not None:
@@ -55,7 +56,12 @@ class Truth:
                 f"The table must be of the space that is searched, {space.name}, but {known.name} is of "
                 f"{known.space.name}."
             )
-        return cls(known, known.find(data if column is None else column))
+        try:
+            return cls(known, known.find(data if column is None else column))
+        except KeyError as error:
+            if column is not None:
+                raise
+            raise KeyError(f"{error.args[0]} Say which column is the truth with --truth.") from None
 
     def metrics(self, architecture: Architecture) -> dict[str, float]:
         """The accuracy in percent by the column's name; nothing where the table does not know the architecture."""
@@ -75,7 +81,8 @@ def summarize(
         truth: Where their accuracies come from.
 
     Returns:
-        Plain values. The standard deviation is that of a sample; ``None`` with fewer than two values.
+        Plain values. Mean and standard deviation, that of a sample, are over the searches whose result the truth knows;
+        ``None`` with too few of them.
     """
     column = None if truth is None else str(truth.column)
     values = [result["best"]["metrics"].get(column) for result in results]
@@ -86,6 +93,7 @@ def summarize(
         "disconnected": sum(result["disconnected"] for result in results),
         "truth": column,
         "values": values,
+        "known": len(known),
         "mean": float(known.mean()) if len(known) else None,
         "std": float(known.std(ddof=1)) if len(known) > 1 else None,
         "runs": [
@@ -114,4 +122,6 @@ def report_runs(summary: dict[str, Any]) -> None:
     say(f"\n{summary['title']}, {len(runs)} searches, {summary['disconnected']} of them disconnected")
     if summary["mean"] is not None:
         spread = "" if summary["std"] is None else f" ± {summary['std']:.2f}"
-        say(f"{summary['truth']}: {summary['mean']:.2f}{spread} %")
+        missing = len(runs) - summary["known"]
+        which = f" without the {missing} that the table does not know" if missing else ""
+        say(f"{summary['truth']}: {summary['mean']:.2f}{spread} %{which}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genas.search.differentiable.a2m import A2M
-from genas.search.differentiable.changes import MethodChanges, SettingsChanges
+from genas.search.differentiable.changes import A2MChanges, MethodChanges, SettingsChanges
 from genas.search.differentiable.curvature import dominant_eigenvalue, hessian
 from genas.search.differentiable.flatness import A2M_CODE, A2MOptions, FlatnessName, NAOptions, flat_gradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
@@ -46,6 +46,7 @@ __all__ = [
     "A2M",
     "A2M_CODE",
     "METHODS",
+    "A2MChanges",
     "A2MOptions",
     "AdditiveNeighbors",
     "AdversarialSmoothing",

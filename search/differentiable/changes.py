@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from genas.search.differentiable.a2m import Centre, Curvature
+from genas.search.differentiable.flatness import A2MOptions
 from genas.search.differentiable.lambda_hook import AlignmentForm
 from genas.search.differentiable.methods import Method
 from genas.search.differentiable.relaxation import SkipShape
@@ -66,8 +68,22 @@ class SettingsChanges:
     eigenvalue_batches: int | None = None
 
     def applied(self, settings: SearchSettings) -> SearchSettings:
-        """The settings with these changes."""
+        """The settings with these changes.
+
+        Args:
+            settings: Those of a preset.
+
+        Returns:
+            New settings.
+
+        Raises:
+            ValueError: If a change is one that nothing reads.
+        """
         given = _given(self)
+        if self.learn_alphas is False:
+            for name in ("alpha_learning_rate", "alpha_weight_decay", "search_batch_size", "augment_search", "warmup"):
+                if name in given:
+                    raise ValueError(f"{name} is set, but nothing reads it without learn_alphas; leave it out.")
         rate = _renamed(given, {"learning_rate": "start", "final_learning_rate": "end"})
         alphas = _renamed(given, {"alpha_learning_rate": "learning_rate", "alpha_weight_decay": "weight_decay"})
         return replace(
@@ -152,7 +168,57 @@ class MethodChanges:
         return replace(method, settings=settings, **given)
 
 
-def _given(changes: SettingsChanges | MethodChanges) -> dict[str, Any]:
+@dataclass(frozen=True)
+class A2MChanges:
+    """Options of A2M in the place of the method's own, which are described at :class:`A2M`.
+
+    Args:
+        rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
+        curvature: How the product of Hessian and gradient is worked out.
+        epsilon: Length of its finite difference.
+        centre: Where the Hessian is taken.
+        include_edge_logits: Whether the step uphill also moves PC-DARTS' weights of edges.
+        perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
+        allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.
+        compare_exact: Whether a finite difference is compared with the exact product for the log.
+    """
+
+    rho: float | None = None
+    curvature: Curvature | None = None
+    epsilon: float | None = None
+    centre: Centre | None = None
+    include_edge_logits: bool | None = None
+    perturb_regularizer: bool | None = None
+    allow_unrolled: bool | None = None
+    compare_exact: bool | None = None
+
+    def applied(self, method: Method) -> A2MOptions:
+        """The options of A²M around a method.
+
+        Args:
+            method: Which method; it has the options that are not changed.
+
+        Returns:
+            New options.
+
+        Raises:
+            ValueError: If a change is one that nothing reads.
+        """
+        given = _given(self)
+        found = replace(method.a2m, **given)
+        for name, needed, there in (
+            ("epsilon", "a finite difference", found.curvature not in ("exact", "none")),
+            ("centre", "a curvature", found.curvature != "none"),
+            ("include_edge_logits", "edge_normalization", method.edge_normalization),
+            ("perturb_regularizer", "beta decay", method.has_beta),
+            ("allow_unrolled", "second_order", method.second_order),
+        ):
+            if name in given and not there:
+                raise ValueError(f"{name} is set, but nothing reads it without {needed}; leave it out.")
+        return found
+
+
+def _given(changes: SettingsChanges | MethodChanges | A2MChanges) -> dict[str, Any]:
     """The fields that are not ``None``, by name."""
     names = [each.name for each in dataclasses.fields(changes)]
     return {name: value for name in names if (value := getattr(changes, name)) is not None}

@@ -96,8 +96,8 @@ def flat_gradient(
     regularizer: Regularizer | None,
     space: SearchSpace,
     flatness: FlatnessName,
-    a2m: A2MOptions | None = None,
-    na: NAOptions | None = None,
+    a2m: A2MOptions = A2MOptions(),
+    na: NAOptions = NAOptions(),
 ) -> ArchitectureGradient:
     """A gradient with its regulariser and one of the plug-ins.
 
@@ -106,42 +106,37 @@ def flat_gradient(
         regularizer: Its regulariser, which stays outside of the plug-in unless A²M's options say otherwise.
         space: The search space.
         flatness: Which plug-in.
-        a2m: Options of A²M; ``None``: those that suit the space.
-        na: Options of NA; ``None``: those that suit the space.
+        a2m: Options of A²M, read only if it is the plug-in.
+        na: Options of NA, likewise.
 
     Returns:
         The gradient to descend.
 
     Raises:
-        ValueError: If there are options of a plug-in that is not used, or the combination is impossible.
+        ValueError: If the plug-in is unknown or the combination impossible.
     """
-    for name, options in (("a2m", a2m), ("na", na)):
-        if options is not None and flatness != name:
-            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
     if flatness not in ("none", "a2m", "na"):
         raise ValueError(f"flatness must be none, a2m or na, but got {flatness!r}.")
     gradient, outside = plain, regularizer
     if flatness == "a2m":
-        chosen = a2m or A2MOptions()
-        if chosen.perturb_regularizer and regularizer is not None:
+        if a2m.perturb_regularizer and regularizer is not None:
             gradient, outside = Regularized(gradient, regularizer), None
         gradient = A2M(
             gradient,
-            chosen.rho_on(space),
-            curvature=chosen.curvature,
-            epsilon=chosen.epsilon,
-            centre=chosen.centre,
-            include_edge_logits=chosen.include_edge_logits,
-            allow_unrolled=chosen.allow_unrolled,
-            compare_exact=chosen.compare_exact,
+            a2m.rho_on(space),
+            curvature=a2m.curvature,
+            epsilon=a2m.epsilon,
+            centre=a2m.centre,
+            include_edge_logits=a2m.include_edge_logits,
+            allow_unrolled=a2m.allow_unrolled,
+            compare_exact=a2m.compare_exact,
         )
     elif flatness == "na":
-        options = na or NAOptions()
         gradient = NeighborhoodGradient(
             gradient,
-            options.neighbors_in(space),
-            count=options.count,
-            aggregate=options.aggregate,
-            deviation_weight=options.deviation_weight,
+            na.neighbors_in(space),
+            count=na.count,
+            aggregate=na.aggregate,
+            deviation_weight=na.deviation_weight,
         )
     return gradient if outside is None else Regularized(gradient, outside)

@@ -85,14 +85,23 @@ class LambdaHook(WeightStep):
         """The strength in an epoch, counted from 0; zero in a search of one epoch."""
         return self.strength * epoch / max(epochs - 1, 1)
 
-    def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
-        """One pass, and two more where the alignment counts."""
-        cells = [position for position, kind in enumerate(step.objective.cell_types) if kind == self.cell_type]
-        if len(cells) < 2:
+    def check(self, cell_types: Sequence[int]) -> None:
+        """Refuse a network without two cells of the type.
+
+        Raises:
+            ValueError: If it has fewer.
+        """
+        cells = cell_types.count(self.cell_type)
+        if cells < 2:
             raise ValueError(
                 f"The alignment of cells needs at least two cells of type {self.cell_type}, but the network has "
-                f"{len(cells)}; give it more cells or choose another method."
+                f"{cells}; give it more cells or choose another method."
             )
+
+    def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
+        """One pass, and two more where the alignment counts."""
+        self.check(step.objective.cell_types)
+        cells = [position for position, kind in enumerate(step.objective.cell_types) if kind == self.cell_type]
         strength = self.strength_at(step.epoch, step.epochs)
         if strength == 0:
             return Plain().backward(step, alphas)
@@ -118,7 +127,9 @@ class LambdaHook(WeightStep):
             for weight, plus, minus in zip(step.objective.weights.values(), *sides, strict=True):
                 if weight.grad is not None:
                     weight.grad.sub_(strength * (plus - minus) / (2 * radius))
-        return WeightReport(loss.detach(), {"lambda_alignment": aligned.detach()})
+        return WeightReport(
+            loss.detach(), {"lambda_alignment": aligned.detach(), "lambda_strength": loss.new_tensor(strength)}
+        )
 
     @staticmethod
     def _weight_slopes(step: SearchStep, mixtures: Sequence[Mixture]) -> tuple[Tensor, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 
 from genas.choices import check_choices
 from genas.data import ImageData
 from genas.registry import Registry
-from genas.search.differentiable.flatness import A2MOptions, FlatnessName, NAOptions, flat_gradient
+from genas.search.differentiable.flatness import A2M_CODE, A2MOptions, FlatnessName, NAOptions, flat_gradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.lambda_hook import AlignmentForm, LambdaHook
 from genas.search.differentiable.parts import ArchitectureGradient, WeightStep
@@ -29,8 +29,9 @@ from genas.supernet import CellNetwork
 from genas.supernet.mixtures import MixtureOptions, PartialScope
 from genas.supernet.schedules import LearningRate
 
-Numbers = Literal["recommended", "code"]
-"""Whose numbers a preset has: those that we recommend, or those of the published scripts, slips included."""
+Numbers = Literal["recommended", "code", "a2m-code"]
+"""Whose numbers a preset has: those that we recommend, those of the method's published scripts, slips included, or
+those with which A²M's authors ran it."""
 
 
 _STOP_NUMBERS = ("stop_frequency", "stop_window", "stop_delta", "stop_factor", "stop_earliest")
@@ -71,6 +72,7 @@ class Method:
         select: How the architecture is read off: by the ``weights`` of the operations, or by ``projection`` (DARTS-PT).
         projection_interval: Epochs of tuning between two rounds of the projection.
         projection_criterion: What a removal costs there.
+        a2m: Options of A²M when it is plugged in.
 
     Raises:
         ValueError: If a word is unknown, or something is set that nothing reads.
@@ -102,6 +104,7 @@ class Method:
     select: Literal["weights", "projection"] = "weights"
     projection_interval: int = 5
     projection_criterion: Literal["accuracy", "loss"] = "accuracy"
+    a2m: A2MOptions = field(default_factory=A2MOptions)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -127,6 +130,16 @@ class Method:
             raise ValueError(
                 "A step of the weights can smooth (SDARTS) or align the cells (Λ-DARTS), but both are set; choose one."
             )
+        settings = self.settings
+        if settings.eigenvalue_batches > 1 and not settings.eigenvalue_every and self.stop != "eigenvalue":
+            raise ValueError(
+                "eigenvalue_batches is set, but no eigenvalue is computed; set eigenvalue_every or stop=eigenvalue too."
+            )
+        if self.second_order and settings.decay_scope != "all":
+            raise ValueError(
+                "The look-ahead of second_order decays all weights, so decay_scope must be all, but got "
+                f"{settings.decay_scope!r}."
+            )
         if not self.settings.learn_alphas and (self.has_beta or self.second_order):
             raise ValueError(
                 "Without learn_alphas nothing reads the architecture's gradient, but beta or second_order is set."
@@ -146,16 +159,14 @@ class Method:
         self,
         space: SearchSpace,
         flatness: FlatnessName = "none",
-        a2m: A2MOptions | None = None,
-        na: NAOptions | None = None,
+        na: NAOptions = NAOptions(),  # noqa: B008 (frozen)
     ) -> SearchParts:
         """The parts of a search.
 
         Args:
             space: The search space.
             flatness: Which plug-in wraps the architecture's gradient.
-            a2m: Its options, if it is A²M; ``None``: those that suit the space.
-            na: Its options, if it is NA; ``None``: those that suit the space.
+            na: Options of NA, if it is that.
 
         Returns:
             The parts.
@@ -177,7 +188,7 @@ class Method:
                 edge_normalization=self.edge_normalization,
                 skip_schedule=SkipSchedule(self.skip_shape, self.skip_strength) if self.skip_strength > 0 else None,
             ),
-            flat_gradient(plain, self._beta(), space, flatness, a2m, na),
+            flat_gradient(plain, self._beta(), space, flatness, self.a2m, na),
             self._weight_step(),
             stopping=self._stopping(),
         )
@@ -187,8 +198,7 @@ class Method:
         network: CellNetwork,
         data: ImageData,
         flatness: FlatnessName = "none",
-        a2m: A2MOptions | None = None,
-        na: NAOptions | None = None,
+        na: NAOptions = NAOptions(),  # noqa: B008 (frozen)
         *,
         seed: int,
         precision: torch.dtype = torch.float32,
@@ -199,18 +209,34 @@ class Method:
             network: A supernet built with ``network_options``, already on its device.
             data: Images on the same device.
             flatness: As in :meth:`parts`.
-            a2m: As in :meth:`parts`.
             na: As in :meth:`parts`.
             seed: Root seed.
             precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
 
         Returns:
             The search; :func:`genas.supernet.fit` carries it out.
+
+        Raises:
+            ValueError: If the combination is impossible, also for this network and precision.
         """
-        parts, projection = self.parts(network.space, flatness, a2m, na), self.projection
+        if precision != torch.float32 and (name := self._small_difference(flatness)):
+            raise ValueError(f"{name} is a small difference that bfloat16 turns into noise; choose precision fp32.")
+        parts, projection = self.parts(network.space, flatness, na), self.projection
+        parts.weight_step.check(network.cell_types)
         if projection is None:
             return DifferentiableSearch(network, data, self.settings, parts, seed=seed, precision=precision)
         return ProjectedSearch(network, data, self.settings, parts, projection, seed=seed, precision=precision)
+
+    def needs_float32(self, flatness: FlatnessName) -> bool:
+        """Whether the method lives on differences that are too small for bfloat16."""
+        return self._small_difference(flatness) is not None
+
+    def _small_difference(self, flatness: FlatnessName) -> str | None:
+        if flatness == "a2m":
+            return "What A²M adds to the gradient"
+        if self.alignment > 0:
+            return "The gradient of Λ-DARTS' alignment"
+        return "The look-ahead of second_order" if self.second_order else None
 
     def _beta(self) -> BetaDecay | None:
         if not self.has_beta:
@@ -228,8 +254,14 @@ class Method:
 
     def _stopping(self) -> Stopping:
         if self.stop == "eigenvalue":
-            return DominantEigenvalue(*(getattr(self, name) for name in _STOP_NUMBERS))
-        return SkipCount(self.most_skips) if self.stop == "skips" else Fixed()
+            return DominantEigenvalue(
+                frequency=self.stop_frequency,
+                window=self.stop_window,
+                delta=self.stop_delta,
+                factor=self.stop_factor,
+                earliest=self.stop_earliest,
+            )
+        return SkipCount(self.most_skips, earliest=self.settings.warmup_epochs) if self.stop == "skips" else Fixed()
 
     @property
     def projection(self) -> ProjectionSettings | None:
@@ -260,16 +292,17 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
         The preset.
 
     Raises:
-        ValueError: If ``numbers`` is neither of the two.
+        ValueError: If ``numbers`` is none of these.
 
     Example:
         >>> from genas.spaces import NASBench201
         >>> method("pc-darts", NASBench201()).partial_channels
         4
     """
-    if numbers not in ("recommended", "code"):
-        raise ValueError(f"numbers must be recommended or code, but got {numbers!r}.")
-    return METHODS[name](space, numbers)
+    if numbers not in get_args(Numbers):
+        raise ValueError(f"numbers must be one of {', '.join(get_args(Numbers))}, but got {numbers!r}.")
+    found = METHODS[name](space, numbers)
+    return found if numbers == "recommended" else replace(found, a2m=A2M_CODE)
 
 
 def _is_nasbench201(space: SearchSpace) -> bool:
@@ -278,7 +311,7 @@ def _is_nasbench201(space: SearchSpace) -> bool:
 
 
 def _settings(space: SearchSpace, numbers: Numbers) -> SearchSettings:
-    """The settings that the methods' own forks share: 100 epochs on NAS-Bench-201 (A²M and we: 50), 50 on DARTS."""
+    """The settings that the methods' own forks share: 100 epochs on NAS-Bench-201 (A²M's and we: 50), 50 on DARTS."""
     return SearchSettings(epochs=100 if numbers == "code" and _is_nasbench201(space) else 50)
 
 
@@ -301,7 +334,7 @@ def _darts_2nd(space: SearchSpace, numbers: Numbers) -> Method:
 
 def _beta(space: SearchSpace, numbers: Numbers) -> Method:
     """The paper's strength grows to 50, on DARTS to 25; the code's by 1/2 an epoch, whatever the number of epochs."""
-    if numbers == "code":
+    if numbers != "recommended":
         return Method(_settings(space, numbers), beta_slope=0.5)
     return Method(_settings(space, numbers), beta_end=50.0 if _is_nasbench201(space) else 25.0)
 
@@ -310,14 +343,17 @@ def _lambda(space: SearchSpace, numbers: Numbers) -> Method:
     settings = _settings(space, numbers)
     if _is_nasbench201(space):
         slow = replace(settings, alphas=AlphaOptimization(learning_rate=1e-4))
-        return Method(replace(slow, update_order="weights_first") if numbers == "code" else slow, alignment=0.25)
-    if numbers == "code":
-        return Method(replace(settings, batch_size=96), alignment=0.125)
+        if numbers == "recommended":
+            return Method(slow, alignment=0.25)
+        return Method(replace(slow, update_order="weights_first"), alignment=0.25 if numbers == "code" else 0.125)
+    if numbers == "code":  # its scripts for S1 to S4 and SVHN
+        return Method(replace(settings, batch_size=96), alignment=0.25, alignment_epsilon=1e-3)
     return Method(settings, alignment=0.125, alignment_form="signcorr")
 
 
 def _pt(space: SearchSpace, numbers: Numbers) -> Method:
-    return Method(_settings(space, numbers), select="projection")
+    settings = _settings(space, numbers)
+    return Method(replace(settings, batch_size=32) if numbers == "a2m-code" else settings, select="projection")
 
 
 def _minus(space: SearchSpace, numbers: Numbers) -> Method:  # noqa: ARG001 (the published code has no other numbers)
@@ -335,7 +371,7 @@ def _sdarts_adv(space: SearchSpace, numbers: Numbers) -> Method:
 def _pc(space: SearchSpace, numbers: Numbers) -> Method:
     """The published numbers are for DARTS; on NAS-Bench-201 we keep that space's batch and learning rates."""
     # The code rests the architecture for 15 epochs, whatever their number; we, for the same share of them.
-    settings = SearchSettings(warmup=15 if numbers == "code" else 0.3)
+    settings = SearchSettings(warmup=0.3 if numbers == "recommended" else 15)
     if not _is_nasbench201(space):
         settings = replace(
             settings,
@@ -343,7 +379,8 @@ def _pc(space: SearchSpace, numbers: Numbers) -> Method:
             learning_rate=LearningRate(0.1, 0.0),
             alphas=AlphaOptimization(learning_rate=6e-4),
         )
-    return Method(settings, partial_channels=4, edge_normalization=True)
+    cellwise = numbers == "a2m-code" and _is_nasbench201(space)
+    return Method(settings, partial_channels=4, partial_scope="cell" if cellwise else "edges", edge_normalization=True)
 
 
 def _es(space: SearchSpace, numbers: Numbers) -> Method:  # noqa: ARG001 (the same on all spaces)

@@ -93,6 +93,8 @@ class NeighborhoodGradient(ArchitectureGradient):
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The aggregate of the losses."""
+        if self.count == 1:
+            return self.inner.value(step, alphas)
         return self._aggregated(self._values(step, alphas))
 
     def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:

@@ -259,6 +259,13 @@ class WeightReport:
 class WeightStep(abc.ABC):
     """How the gradients of the weights are worked out."""
 
+    def check(self, cell_types: Sequence[int]) -> None:  # noqa: B027 (most steps work on any network)
+        """Refuse a network that the step can not work on; here none.
+
+        Args:
+            cell_types: For each cell the position of its type in ``space.cell_types``.
+        """
+
     @abc.abstractmethod
     def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
         """Leave the gradients in ``.grad`` of the live weights, which are zero or none before.

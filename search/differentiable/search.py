@@ -271,7 +271,7 @@ class DifferentiableSearch(Trainer):
             self._diagnostics[name] = total + value.detach(), count + 1
 
     def _search_batch(self, stream: str, number: int) -> Batch:
-        """Batch ``number`` of an endless stream: the validation split, reshuffled whenever all of it was seen."""
+        """Batch ``number`` of an endless stream: whole batches of the validation split, reshuffled for every pass."""
         count, settings = len(self.data.valid), self.settings
         size = min(settings.search_batch_size or settings.batch_size, count)
         epoch, position = divmod(number, count // size)

@@ -103,7 +103,7 @@ class Collapse:
         parts = list(zip(space.cell_types, space.split(architecture), _weights(space, mixtures), strict=True))
         return cls(
             {cell.name: sum(space.operations[gene] == "skip_connect" for gene in genes) for cell, genes, _ in parts},
-            {cell.name: sum(edge[int(np.argmax(row))] == NONE for edge, row in rows) for cell, _, (rows, _) in parts},
+            {cell.name: sum(_prefers_none(edge, row) for edge, row in rows) for cell, _, (rows, _) in parts},
             not all(cell.live_edges(genes) for cell, genes, _ in parts),
         )
 
@@ -133,6 +133,12 @@ def _weights(space: SearchSpace, mixtures: Sequence[Mixture]) -> list[tuple[_Row
             )
         parts.append(([(edge, row[: len(edge)]) for edge, row in zip(candidates, weights, strict=True)], edges))
     return parts
+
+
+def _prefers_none(edge: tuple[int, ...], row: np.ndarray) -> bool:
+    """Whether ``none`` has the largest weight; not on an edge that a projection took out, whose weights are zero."""
+    best = int(np.argmax(row))
+    return edge[best] == NONE and bool(row[best] > 0)
 
 
 def _best_but_none(edge: tuple[int, ...], row: np.ndarray) -> tuple[int, float]:

@@ -76,8 +76,10 @@ class SearchSettings(Optimization):
         super().__post_init__()
         if self.search_batch_size is not None and self.search_batch_size < 1:
             raise ValueError(f"search_batch_size must be at least 1, but got {self.search_batch_size}.")
-        if not 0 <= self.warmup <= self.epochs:
-            raise ValueError(f"warmup must lie between 0 and the {self.epochs} epochs, but got {self.warmup}.")
+        if self.warmup < 0 or self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup must not be negative and leave some of the {self.epochs} epochs, but got {self.warmup}."
+            )
         if self.eigenvalue_every < 0:
             raise ValueError(f"eigenvalue_every must not be negative, but got {self.eigenvalue_every}.")
         if self.eigenvalue_batches < 1:

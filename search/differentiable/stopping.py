@@ -169,16 +169,18 @@ class DominantEigenvalue(Stopping):
 @final
 @dataclass(frozen=True)
 class SkipCount(Stopping):
-    """End when a cell has more skip connections than allowed; the result is the last architecture before.
+    """End when a cell has more skip connections than allowed; the result is the last architecture that had not.
 
-    DARTS+ and P-DARTS keep two at most in the normal cell.
+    DARTS+ and P-DARTS keep two at most in the normal cell. Until an epoch has kept the rule the search goes on: at its
+    beginning the architecture is random.
 
     Args:
         most: Skip connections allowed in any cell type named.
         cell: Name of the cell type that is looked at; ``None``: every one.
+        earliest: First epoch that counts, such as the first in which the architecture moves.
 
     Raises:
-        ValueError: If ``most`` is negative.
+        ValueError: If ``most`` or ``earliest`` is negative.
 
     Reference:
         Liang et al., DARTS+: Improved Differentiable Architecture Search with Early Stopping, 2019, Criterion 1.
@@ -186,26 +188,28 @@ class SkipCount(Stopping):
 
     most: int = 2
     cell: str | None = None
+    earliest: int = 0
 
     def __post_init__(self) -> None:
-        if self.most < 0:
-            raise ValueError(f"most must not be negative, but got {self.most}.")
+        for name in ("most", "earliest"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
     def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
-        """Count the skip connections of the last epoch; nothing can be taken back before the second one."""
-        if len(history) < 2:
-            return None
-        skips = history[-1].collapse.skips
-        if self.cell is not None and self.cell not in skips:
-            raise ValueError(f"cell must be one of {', '.join(skips)}, but got {self.cell!r}.")
-        too_many = {name: count for name, count in skips.items() if self.cell in (None, name) and count > self.most}
-        if not too_many:
+        """Count the skip connections of the last epoch, and go back to the last one that kept the rule."""
+        too_many = self._too_many(history[-1])
+        kept = [epoch for epoch in range(self.earliest, len(history)) if not self._too_many(history[epoch])]
+        if not too_many or not kept:
             return None
         counted = " and ".join(f"{count} in the {name} cell" for name, count in too_many.items())
-        return Outcome(
-            len(history) - 2,
-            f"more than {self.most} skip connections after epoch {len(history)}: {counted}",
-        )
+        return Outcome(kept[-1], f"more than {self.most} skip connections after epoch {len(history)}: {counted}")
+
+    def _too_many(self, summary: EpochSummary) -> dict[str, int]:
+        """The cell types that break the rule, with their skip connections."""
+        skips = summary.collapse.skips
+        if self.cell is not None and self.cell not in skips:
+            raise ValueError(f"cell must be one of {', '.join(skips)}, but got {self.cell!r}.")
+        return {name: count for name, count in skips.items() if self.cell in (None, name) and count > self.most}
 
 
 def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcome:

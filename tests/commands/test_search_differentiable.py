@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from genas.cli import main
+from genas.commands.search_summary import Truth, report_runs, summarize
 from genas.runs import Run
 from genas.spaces import NASBench201, space
 from genas.tables import Column, Table
@@ -54,7 +55,7 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = Run.open(folder).config
     assert config["method"]["beta_end"] == 50
     assert config["network"]["affine"] is False
-    assert config["a2m"]["rho"] is None
+    assert config["method"]["a2m"]["rho"] is None
 
 
 def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
@@ -92,6 +93,26 @@ def test_the_truth_may_be_another_column(tmp_path: Path, table: Path) -> None:
     assert result(tmp_path / "run")["best"]["metrics"] == {"other/test/10": 50.0}
 
 
+def test_the_table_that_comes_with_genas(tmp_path: Path) -> None:
+    words = [*WORDS, "--data", "cluttered-digits", "--table", "shipped", "--seeds", "0,1"]
+    assert run("search", tmp_path / "runs", *words) == 0
+    summary = result(tmp_path / "runs")
+    assert summary["truth"] == "cluttered-digits/test/5"
+    assert summary["known"] == sum(value is not None for value in summary["values"])
+    assert all(value is None or 9 < value < 100 for value in summary["values"])
+
+
+def test_the_mean_says_which_results_are_not_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"best": {"metrics": {}, "genes": [1]}, "seed": 0, "epoch": 1, "skips": {}, "disconnected": False}
+    known = {**entry, "best": {"metrics": {"digits/test/10": 60.0}, "genes": [1]}, "seed": 1}
+    column = Column("digits", "test", 10)
+    truth = Truth(Table.from_accuracies(NASBench201(), "one", "", "", {column: {(1,) * 6: 60.0}}), column)
+    summary = summarize("darts", [0, 1], [entry, known], truth)
+    assert (summary["known"], summary["mean"], summary["std"]) == (1, 60.0, None)
+    report_runs(summary)
+    assert "60.00 % without the 1 that the table does not know" in capsys.readouterr().out
+
+
 def test_a_search_of_darts_cells(tmp_path: Path) -> None:
     words = [*WORDS, "--space", "s1", "--cells", "3", "--epochs", "1"]
     assert run("search", tmp_path / "run", "--numbers", "code", *words) == 0
@@ -103,7 +124,7 @@ def test_a_search_of_darts_cells(tmp_path: Path) -> None:
 def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> None:
     words = ["--method", "darts", "--flatness", "a2m", "--numbers", "code", "--a2m.epsilon", "0.1", *WORDS]
     assert run("search", tmp_path / "run", *words) == 0
-    chosen = Run.open(tmp_path / "run").config["a2m"]
+    chosen = Run.open(tmp_path / "run").config["method"]["a2m"]
     assert (chosen["curvature"], chosen["centre"], chosen["epsilon"]) == ("central_fd", "alpha_tilde", 0.1)
 
 
@@ -121,7 +142,12 @@ def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> 
         (["--table", "nowhere.npz"], "nowhere.npz"),
         (["--seeds", "1,1"], "seeds must be different"),
         (["--threads", "0"], "threads must be at least 1"),
-        (["--warmup", "3"], "warmup must lie between 0 and the 2 epochs"),
+        (["--warmup", "2"], "warmup must not be negative and leave some of the 2 epochs"),
+        (["--seed", "1", "--seeds", "1,2"], "both are given; choose one"),
+        (["--flatness", "a2m", "--precision", "bf16"], "choose precision fp32"),
+        (["--method", "lambda-darts", "--space", "s2", "--cells", "3"], "at least two cells"),
+        (["--method", "pc-darts", "--channels", "6", "--seeds", "0,1"], "6"),
+        (["--table", "shipped", "--data", "digits"], "Say which column is the truth with --truth"),
     ],
 )
 def test_wrong_arguments_say_what_to_do_and_leave_nothing(

@@ -97,15 +97,16 @@ def tensors(search: DifferentiableSearch) -> dict[str, Tensor]:
 
 def assert_equal(first: DifferentiableSearch, second: DifferentiableSearch, tolerance: float = 0.0) -> None:
     ours, theirs = tensors(first), tensors(second)
-    for name in ours.keys() & theirs.keys():
+    assert ours.keys() <= theirs.keys(), "the other may have more, such as an auxiliary skip connection's"
+    for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
 # ----------------------------------------------------------------------------------------------------------- equal runs
 
 
-def _no_skip(found: SearchSpace) -> dict[str, Any]:
-    return {"relaxation": Softmax(found, skip_schedule=SkipSchedule(start=0.0))}
+def _no_skip(found: SearchSpace, start: float = 0.0) -> dict[str, Any]:
+    return {"relaxation": Softmax(found, skip_schedule=SkipSchedule(start=start))}
 
 
 def _all_channels(found: SearchSpace) -> dict[str, Any]:
@@ -141,12 +142,15 @@ EQUAL: dict[str, tuple[Callable[[SearchSpace], dict[str, Any]], MixtureOptions, 
 
 @pytest.mark.parametrize("name", ["nasbench201", "s3"])
 def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None:
-    """The equivalence matrix: after three steps equal bit for bit, smoothing up to the rounding of its division."""
-    plain = run(make(name), 3)
-    start = make(name)
+    """The equivalence matrix: after three steps equal bit for bit, smoothing up to the rounding of its division.
+
+    Each step is an epoch, because what follows a schedule is zero in the first one whatever its strength.
+    """
+    epochs = {"batch_size": 15, "epochs": 4}
+    plain, start = run(make(name, **epochs), 3), make(name, **epochs)
     assert not torch.equal(plain.alphas[0], start.alphas[0])
     for case, (parts, options, tolerance) in EQUAL.items():
-        other = run(make(name, options, parts=parts(space(name))), 3)
+        other = run(make(name, options, parts=parts(space(name)), **epochs), 3)
         assert_equal(plain, other, tolerance)
         assert other.architecture_now() == plain.architecture_now(), case
 
@@ -158,6 +162,11 @@ def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None
         {"parts": {"gradient": Regularized(FirstOrder(), BetaDecay(LinearSchedule(end=50.0)))}},
         {"parts": {"weight_step": RandomSmoothing()}},
         {"parts": {"gradient": Unrolled()}},
+        {"parts": {"weight_step": LambdaHook(1.0)}},
+        {"parts": {"weight_step": AdversarialSmoothing()}},
+        {"parts": {"gradient": NeighborhoodGradient(FirstOrder(), AdditiveNeighbors(space("nasbench201"), 2))}},
+        {"parts": _no_skip(space("nasbench201"), 1.0), "options": MixtureOptions(auxiliary_skip=True)},
+        {"options": MixtureOptions(partial_channels=2)},
         {"update_order": "weights_first"},
         {"augment_search": False},
         {"alphas": AlphaOptimization(learning_rate=1e-2)},
@@ -167,7 +176,7 @@ def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None
     ],
 )
 def test_what_should_change_a_search_does(make: Make, changed: dict[str, Any]) -> None:
-    plain, other = run(make(), 5), run(make(**changed), 5)
+    plain, other = run(make(), 5), run(make(**changed), 5)  # from the fourth step on in the second epoch
     assert not torch.equal(plain.alphas[0], other.alphas[0])
 
 
@@ -207,7 +216,7 @@ def test_the_other_order_moves_the_weights_at_the_old_architecture(make: Make) -
     assert not torch.equal(first.alphas[0], second.alphas[0])
 
 
-@pytest.mark.parametrize(("warmup", "resting"), [(1, 3), (0.5, 3), (0.2, 0), (2, 6)])
+@pytest.mark.parametrize(("warmup", "resting"), [(1, 3), (0.5, 3), (0.2, 0)])
 def test_the_architecture_rests_in_the_warm_up(make: Make, warmup: float, resting: int) -> None:
     search = make(warmup=warmup)
     start = search.alphas[0].detach().clone()
@@ -467,8 +476,8 @@ def test_nothing_reads_or_changes_the_global_generators(make: Make) -> None:
     ("changed", "message"),
     [
         ({"search_batch_size": 0}, "search_batch_size must be at least 1"),
-        ({"warmup": 3}, "warmup must lie between 0 and the 2 epochs"),
-        ({"warmup": -0.1}, "warmup must lie between"),
+        ({"warmup": 3}, "leave some of the 2 epochs"),
+        ({"warmup": -0.1}, "warmup must not be negative"),
         ({"eigenvalue_every": -1}, "eigenvalue_every must not be negative"),
         ({"eigenvalue_batches": 0}, "eigenvalue_batches must be at least 1"),
         ({"update_order": "alphas_first"}, "Did you mean 'alpha_first'"),

@@ -107,6 +107,16 @@ def test_too_many_skips_return_the_epoch_before() -> None:
     )
 
 
+def test_the_rule_must_have_been_kept_before_it_can_be_broken() -> None:
+    assert stopped(SkipCount(), skips(3, 3, 4)) is None
+    assert stopped(SkipCount(), skips(3, 2, 3)) == (2, 1)
+    assert SkipCount().outcome(skips(1, 5, 5)) == Outcome(
+        0, "more than 2 skip connections after epoch 3: 5 in the normal cell"
+    )
+    assert stopped(SkipCount(earliest=2), skips(0, 3, 3)) is None, "what was random counts neither way"
+    assert stopped(SkipCount(earliest=2), skips(0, 0, 1, 3)) == (3, 2)
+
+
 def test_skips_may_be_counted_in_one_cell_only() -> None:
     assert stopped(SkipCount(cell="reduction"), skips(0, 9)) is None
     assert stopped(SkipCount(cell="normal"), skips(0, 9)) == (1, 0)
@@ -134,6 +144,7 @@ def test_summaries_survive_the_log() -> None:
         (lambda: DominantEigenvalue(factor=0), "factor must be positive"),
         (lambda: DominantEigenvalue(earliest=-1), "earliest must not be negative"),
         (lambda: SkipCount(most=-1), "most must not be negative"),
+        (lambda: SkipCount(earliest=-1), "earliest must not be negative"),
     ],
 )
 def test_wrong_numbers_are_refused(make, message: str) -> None:
