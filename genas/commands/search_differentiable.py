@@ -123,6 +123,7 @@ def search_differentiable(
     known = Truth.load(table, truth, search_space, data)
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
+    say(f"{plan.title} on {space}: {plan.description()}")
     work = _Work(plan, data, data_options, facts, known, where, compute, checkpoint_seconds, progress)
     if seeds is None:
         work.search(run, seed or 0)
@@ -163,6 +164,12 @@ class SearchPlan:
         """The space."""
         return space_by_name(self.space)
 
+    def description(self) -> str:
+        """The epochs, and all that the method has otherwise than first-order DARTS."""
+        found, plain = _flat(self.method), _flat(Method())
+        others = [f"{name}={value}" for name, value in found.items() if value != plain[name] and name != "epochs"]
+        return ", ".join([f"{self.method.settings.epochs} epochs", *others])
+
     def settings(self) -> dict[str, Any]:
         """The settings by name, for a run's ``config.yaml``."""
         return dict(vars(self))
@@ -185,6 +192,12 @@ class SearchPlan:
         """The supernet before the search, on the CPU."""
         skeleton = self.network.skeleton(self.search_space, images)
         return CellNetwork.initialised(self.search_space, skeleton, seed, self.method.network_options)
+
+
+def _flat(method: Method) -> dict[str, Any]:
+    """The numbers of a method by name, those of its settings among them."""
+    others = {name: value for name, value in vars(method).items() if name not in ("settings", "a2m")}
+    return {**vars(method.settings), **others}
 
 
 @final

@@ -23,11 +23,11 @@ class SettingsChanges:
         epochs: Passes over the training images.
         batch_size: Training images per step.
         search_batch_size: Validation images per step of the architecture; by default as many.
-        learning_rate: Of the weights, at the beginning.
-        final_learning_rate: Of the weights, at the end.
-        momentum: Of the weights' SGD.
-        nesterov: Whether it is Nesterov's.
-        weight_decay: Of the weights.
+        learning_rate: Learning rate of the weights at the beginning.
+        final_learning_rate: Learning rate of the weights at the end.
+        momentum: Momentum of the weights' SGD.
+        nesterov: Whether the momentum is Nesterov's.
+        weight_decay: Weight decay of the weights.
         gradient_clip: Largest norm of the weights' gradient; 0 for none.
         label_smoothing: Mass moved from the true class to the uniform distribution.
         flip: Whether images are mirrored at random.
@@ -38,10 +38,10 @@ class SettingsChanges:
         update_order: Which moves first in a step.
         warmup: Epochs in which only the weights move; below 1, a share of all epochs.
         learn_alphas: Whether the architecture moves at all.
-        alpha_learning_rate: Of the architecture.
-        alpha_weight_decay: Of the architecture.
+        alpha_learning_rate: Learning rate of the architecture's Adam.
+        alpha_weight_decay: Weight decay of the architecture's Adam.
         eigenvalue_every: Epochs between two computations of the dominant eigenvalue for the log; 0 for none.
-        eigenvalue_batches: Batches over which its Hessian is averaged.
+        eigenvalue_batches: Batches over which the eigenvalue's Hessian is averaged.
     """
 
     epochs: int | None = None
@@ -101,29 +101,29 @@ class MethodChanges:
     Args:
         second_order: Whether the architecture's gradient looks one step of the weights ahead.
         beta_slope: Growth per epoch of the strength of beta decay.
-        beta_end: Or its strength after all epochs.
+        beta_end: Strength of beta decay after all epochs, in the place of beta_slope.
         beta_weights: Weight of beta decay in each cell type.
         alignment: Strength of Lambda-DARTS' alignment of the cells; 0 for none.
-        alignment_form: How it is measured.
-        alignment_epsilon: Length of its finite difference.
+        alignment_form: How the alignment is measured.
+        alignment_epsilon: Length of the alignment's finite difference.
         smoothing: SDARTS: weights are trained at random or adversarial mixtures nearby.
-        smoothing_start: Radius of these in the first epoch.
-        smoothing_end: And after the last one.
+        smoothing_start: SDARTS: radius of the smoothing in the first epoch.
+        smoothing_end: SDARTS: radius of the smoothing after the last epoch.
         partial_channels: PC-DARTS: one in so many channels passes through the operations; 1 for all.
-        partial_scope: Around what the other channels go: each of the edges, or the whole cell.
+        partial_scope: PC-DARTS: around what the other channels go, each of the edges or the whole cell.
         edge_normalization: PC-DARTS: edges have weights, too.
         skip_strength: DARTS-: the auxiliary skip connection in the first epoch; 0 for none.
-        skip_shape: How it decays.
-        stop: When the search ends.
-        stop_frequency: Epochs between two eigenvalues, with stop=eigenvalue.
-        stop_window: Number of eigenvalues in an average.
-        stop_delta: Number of eigenvalues between the averages that are compared.
-        stop_factor: Growth that ends the search.
-        stop_earliest: First epoch that may be the result.
+        skip_shape: DARTS-: how the auxiliary skip connection decays.
+        stop: When the search ends: after all epochs, by the dominant eigenvalue (DARTS-ES), or by the number of skips.
+        stop_frequency: DARTS-ES: epochs between two eigenvalues.
+        stop_window: DARTS-ES: number of eigenvalues in an average.
+        stop_delta: DARTS-ES: number of eigenvalues between the averages that are compared.
+        stop_factor: DARTS-ES: growth of the average that ends the search.
+        stop_earliest: DARTS-ES: first epoch that may be the result.
         most_skips: Skip connections that stop=skips allows in a cell.
-        select: How the architecture is read off.
-        projection_interval: Epochs of tuning between two rounds of the projection.
-        projection_criterion: What a removal costs there.
+        select: How the architecture is read off: by the weights of the operations, or by projection (DARTS-PT).
+        projection_interval: DARTS-PT: epochs of tuning between two rounds.
+        projection_criterion: DARTS-PT: what the removal of an operation costs.
     """
 
     second_order: bool | None = None
@@ -175,8 +175,8 @@ class A2MChanges:
     Args:
         rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
         curvature: How the product of Hessian and gradient is worked out.
-        epsilon: Length of its finite difference.
-        centre: Where the Hessian is taken.
+        epsilon: Length of the curvature's finite difference.
+        centre: Where the Hessian is taken, at alpha or after the step uphill.
         include_edge_logits: Whether the step uphill also moves PC-DARTS' weights of edges.
         perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
         allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.

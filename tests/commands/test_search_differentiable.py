@@ -43,6 +43,7 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("search", folder, "--method", "beta-darts", "--flatness", "a2m", *WORDS) == 0
     shown = capsys.readouterr().out
     found, log = result(folder), Run.open(folder).read_log()
+    assert shown.startswith("beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, beta_end=50.0\n")
     assert "beta-darts + a2m, seed 0: all 2 epochs were run" in shown
     assert found["best"]["architecture"] in shown
     assert found["best"] == found["top"][0]
