@@ -241,6 +241,10 @@ class Regularizer(abc.ABC):
     def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
         """The term, differentiable with respect to the parameters."""
 
+    @abc.abstractmethod
+    def strength_at(self, epoch: int, epochs: int) -> float:
+        """The factor of the term in an epoch, counted from 0: for the log."""
+
 
 @final
 @dataclass(frozen=True)

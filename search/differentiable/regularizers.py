@@ -96,7 +96,11 @@ class BetaDecay(Regularizer):
         terms = [
             weight * torch.logsumexp(matrix, dim=1).mean() for weight, matrix in zip(weights, matrices, strict=True)
         ]
-        return self.strength.at(epoch, epochs) * torch.stack(terms).sum()
+        return self.strength_at(epoch, epochs) * torch.stack(terms).sum()
+
+    def strength_at(self, epoch: int, epochs: int) -> float:
+        """Lambda in an epoch."""
+        return self.strength.at(epoch, epochs)
 
 
 @final
@@ -125,7 +129,8 @@ class Regularized(ArchitectureGradient):
         """The sums of values and gradients."""
         points = leaves(alphas)
         loss = self._loss(step, points)
-        return _sum(self.inner.estimate(step, alphas), loss, torch.autograd.grad(loss, points, materialize_grads=True))
+        gradient = torch.autograd.grad(loss, points, materialize_grads=True)
+        return self._sum(step, self.inner.estimate(step, alphas), loss, gradient)
 
     def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:
         """The sums of estimates and products."""
@@ -137,13 +142,14 @@ class Regularized(ArchitectureGradient):
         def product(direction: Alphas) -> Alphas:
             return moved(inner_curvature(direction), 1, derivative_along(slopes, direction, points))
 
-        return _sum(estimate, loss, slopes), product
+        return self._sum(step, estimate, loss, slopes), product
 
     def _loss(self, step: SearchStep, alphas: Alphas) -> Tensor:
         return self.regularizer.loss(alphas, step.epoch, step.epochs)
 
-
-def _sum(estimate: Estimate, loss: Tensor, gradient: Alphas) -> Estimate:
-    term = loss.detach()
-    total = moved(estimate.gradient, 1, tuple(part.detach() for part in gradient))
-    return Estimate(estimate.value + term, total, {**estimate.diagnostics, "regularizer": term})
+    def _sum(self, step: SearchStep, estimate: Estimate, loss: Tensor, gradient: Alphas) -> Estimate:
+        term = loss.detach()
+        total = moved(estimate.gradient, 1, tuple(part.detach() for part in gradient))
+        strength = term.new_tensor(self.regularizer.strength_at(step.epoch, step.epochs))
+        numbers = {"regularizer": term, "regularizer_strength": strength}
+        return Estimate(estimate.value + term, total, {**estimate.diagnostics, **numbers})

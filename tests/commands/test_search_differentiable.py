@@ -50,6 +50,7 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert found["best"]["genes"] == log[-1]["genes"]
     assert NASBench201().from_index(found["best"]["index"]) == tuple(found["best"]["genes"])
     assert (found["method"], found["flatness"], found["epoch"], len(log)) == ("beta-darts", "a2m", 2, 2)
+    assert [line["regularizer_strength"] for line in log] == [0, 25], "50 after all epochs"
     assert {"a2m_relative_change", "regularizer", "search_loss", "skips", "nones", "disconnected"} <= log[0].keys()
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
     assert load_file(folder / "weights.safetensors")["alphas.0"].shape == (6, 5)
