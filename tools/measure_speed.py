@@ -136,6 +136,10 @@ def _measure_search(
     figures = [figure for setting in settings for figure in measure_search(setting, rounds, steps)]
     say(table(["job", "unit", "genas", "textbook", "ratio"], [figure.cells for figure in figures]))
     say(f"\nMedians (least to greatest) of {rounds} rounds; gradients of both sides were the same before.")
+    if methods[0] == "darts" and len(methods) > 1:
+        plain, *others = [median(figure.genas) for figure in figures[::2]]
+        ratios = ", ".join(f"{name} {other / plain:.2f}" for name, other in zip(methods[1:], others, strict=True))
+        say(f"A step of genas, in steps of darts: {ratios}.")
     if json is not None:
         write_json(json, {"settings": [str(setting) for setting in settings], "figures": [asdict(f) for f in figures]})
 

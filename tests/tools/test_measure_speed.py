@@ -176,8 +176,8 @@ def test_the_timed_subnet_is_valid(load: Callable[[str], ModuleType], space: str
 @pytest.mark.parametrize(
     ("space", "method"),
     [
-        *[("nasbench201", method) for method in ("darts", "a2m", "beta", "lambda", "sdarts", "pc")],
-        *[("darts", method) for method in ("beta", "pc")],
+        *[("nasbench201", method) for method in ("darts", "a2m", "a2m-exact", "beta", "lambda", "sdarts", "pc")],
+        *[("darts", method) for method in ("a2m-exact", "beta", "pc")],
     ],
 )
 def test_search_steps_are_the_same(load: Callable[[str], ModuleType], space: str, method: str) -> None:
@@ -187,7 +187,12 @@ def test_search_steps_are_the_same(load: Callable[[str], ModuleType], space: str
 
 @pytest.mark.parametrize(
     ("method", "number", "which"),
-    [("a2m", "RHO", "architecture"), ("beta", "BETA", "architecture"), ("lambda", "LAMBDA", "weights")],
+    [
+        ("a2m", "RHO", "architecture"),
+        ("a2m-exact", "RHO", "architecture"),
+        ("beta", "BETA", "architecture"),
+        ("lambda", "LAMBDA", "weights"),
+    ],
 )
 def test_another_search_is_noticed(
     load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, method: str, number: str, which: str

@@ -31,13 +31,14 @@ from speed.textbook_search import EPSILON, LAMBDA, LAMBDA_EPSILON, RHO, Batch, T
 
 GRADIENTS: dict[str, ArchitectureGradient] = {
     "a2m": A2M(FirstOrder(), RHO, curvature="central_fd", epsilon=EPSILON),
+    "a2m-exact": A2M(FirstOrder(), RHO),
     "beta": Regularized(FirstOrder(), BetaDecay()),
 }
 WEIGHT_STEPS: dict[str, WeightStep] = {
     "lambda": LambdaHook(LAMBDA, epsilon=LAMBDA_EPSILON),
     "sdarts": RandomSmoothing(),
 }
-METHODS = ("darts", "a2m", "beta", "lambda", "sdarts", "pc")
+METHODS = ("darts", "a2m", "a2m-exact", "beta", "lambda", "sdarts", "pc")
 EPOCH, EPOCHS = 49, 50
 
 

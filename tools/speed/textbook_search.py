@@ -30,7 +30,7 @@ class TextbookSearch:
 
     Args:
         network: genas' network before the first step; its weights are copied.
-        method: ``darts``, ``a2m``, ``beta``, ``lambda``, ``sdarts`` or ``pc``.
+        method: ``darts``, ``a2m`` (central differences), ``a2m-exact``, ``beta``, ``lambda``, ``sdarts`` or ``pc``.
         alphas: Parameters of the operations by cell type, then with ``pc`` those of the edges.
         search: Images and classes of the architecture's loss.
         training: Images and classes of the weights' loss.
@@ -57,9 +57,11 @@ class TextbookSearch:
 
     def architecture_gradient(self) -> list[Tensor]:
         """Return what Adam gets."""
-        if self.method != "a2m":
+        if self.method not in ("a2m", "a2m-exact"):
             return self._gradient_at(self.alphas)
         above = self._gradient_at(_moved(self.alphas, RHO, self._gradient_at(self.alphas)))
+        if self.method == "a2m-exact":
+            return _moved(above, RHO, self._curvature(above))
         plus, minus = (self._gradient_at(_moved(self.alphas, side * EPSILON, above)) for side in (1, -1))
         return [g + RHO * (p - m) / (2 * EPSILON) for g, p, m in zip(above, plus, minus, strict=True)]
 
@@ -70,6 +72,13 @@ class TextbookSearch:
             loss = loss + BETA * sum(point.logsumexp(dim=1).mean() for point in points)
         loss.backward()
         return [copy.deepcopy(point.grad) for point in points]
+
+    def _curvature(self, direction: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the product of Hessian and direction by differentiating twice."""
+        points = [alpha.detach().clone().requires_grad_() for alpha in self.alphas]
+        loss = self._loss(self.search, self._spread(*self._softmaxes(points)))
+        slopes = torch.autograd.grad(loss, points, create_graph=True)
+        return torch.autograd.grad(sum((a * b).sum() for a, b in zip(slopes, direction, strict=True)), points)
 
     def weight_gradient(self) -> None:
         """Leave in ``grad`` of the weights what SGD gets, before it is clipped."""
