@@ -89,9 +89,8 @@ class _BatchNormGradient(torch.autograd.Function):
         zero = torch.zeros_like(r)
         b, c = (zero if part is None else part for part in (b, c))
         factor = r if scale is None else scale * r
-        if a is None:
-            a, sum_ah, sum_a, inner = x, zero, zero, zero
-            factor = zero
+        if a is None:  # with a factor of zero any image will do in its place
+            a, factor, sum_ah, sum_a, inner = x, zero, zero, zero, zero
         else:
             _, sum_ah, sum_a = _gradients(a, x, None, mean, r, ctx.eps, [False, True, True])
             # The sum of products in one pass, as the gradient of the scale of values that are normalised already.
