@@ -58,6 +58,8 @@ def geometry_of(layer: nn.Conv2d) -> Geometry:
 class _Convolution(torch.autograd.Function):
     """The convolution with a constant weight, without bias."""
 
+    # Like all functions of this package without setup_context, for whose sake torch would bind the signature in every
+    # call, which takes longer than a small convolution. In return torch.func's transforms refuse them.
     @staticmethod
     def forward(ctx: Any, node: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         ctx.shape, ctx.geometry = node.shape, geometry

@@ -128,7 +128,11 @@ def test_hessian_times_direction_is_parallel_to_it(name, shared_trained, make_co
     context = make_context(shared_trained(name))
     genes = (3, 4, 2, 4, 3, 1) if name == "nasbench201" else draw(context.space, 1)[0]
     loss, vector, _ = loss_and_parameters(context, genes, "all")
-    gradient = torch.func.grad(loss)
+
+    def gradient(at: torch.Tensor) -> torch.Tensor:
+        point = at.detach().requires_grad_()
+        return torch.autograd.grad(loss(point), point)[0]
+
     eigenvalue, direction = HessianLevel(0.1, "all", 999, "gaussian").curvature(context, genes)
     found = torch.from_numpy(joined(direction))
     product = (gradient(vector + 1e-9 * found) - gradient(vector - 1e-9 * found)) / 2e-9
