@@ -120,6 +120,8 @@ def report_runs(summary: dict[str, Any]) -> None:
     ]
     say(table(["seed", "epoch", "skips", "disconnected", summary["truth"] or "accuracy", shown], rows))
     say(f"\n{summary['title']}, {len(runs)} searches, {summary['disconnected']} of them disconnected")
+    if summary["truth"] is not None and not summary["known"]:
+        say(f"{summary['truth']}: the table knows none of the results")
     if summary["mean"] is not None:
         spread = "" if summary["std"] is None else f" ± {summary['std']:.2f}"
         missing = len(runs) - summary["known"]

@@ -113,6 +113,8 @@ def test_the_mean_says_which_results_are_not_in_the_table(capsys: pytest.Capture
     assert (summary["known"], summary["mean"], summary["std"]) == (1, 60.0, None)
     report_runs(summary)
     assert "60.00 % without the 1 that the table does not know" in capsys.readouterr().out
+    report_runs(summarize("darts", [0, 2], [entry, entry], truth))
+    assert "digits/test/10: the table knows none of the results" in capsys.readouterr().out
 
 
 def test_a_search_of_darts_cells(tmp_path: Path) -> None:
