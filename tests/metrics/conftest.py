@@ -24,14 +24,6 @@ MakeContext = Callable[..., Context]
 Draw = Callable[..., list[Architecture]]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # ----------------------------------------------------------------------------------------------------------- supernets
 
 

@@ -20,14 +20,6 @@ Formula = Callable[[list[Tensor], dict[str, Tensor]], Tensor]
 MakeStep = Callable[..., SearchStep]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def _global_generators_stay() -> Iterator[None]:
     """Nothing here may draw from a global generator or seed it."""
@@ -216,3 +208,16 @@ def bitwise() -> Callable[..., None]:
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
     return check
+
+
+def seen_mixtures(step: SearchStep) -> list[list[torch.Tensor]]:
+    """What the training loss will be called with."""
+    seen: list[list[torch.Tensor]] = []
+    formula = step.objective.training
+
+    def watching(p, w):
+        seen.append([part.detach().clone() for part in p])
+        return formula(p, w)
+
+    step.objective.training = watching
+    return seen

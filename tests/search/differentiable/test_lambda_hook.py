@@ -12,6 +12,8 @@ from genas.search.differentiable.lambda_hook import LambdaHook, alignment
 from genas.search.differentiable.weight_steps import Plain
 from genas.spaces import DARTS
 
+from .conftest import seen_mixtures
+
 F64 = torch.float64
 
 
@@ -144,14 +146,7 @@ def test_which_cells_and_how_far(smooth_step, doubled) -> None:
     """Only cells of the type move, each for itself, together by epsilon, to both sides of p."""
     step = smooth_step("darts", cells=(0, 1, 0), epoch=49)
     alphas = doubled(step.relaxation)
-    seen: list[list[torch.Tensor]] = []
-    formula = step.objective.training
-
-    def watching(p, w):
-        seen.append([part.detach().clone() for part in p])
-        return formula(p, w)
-
-    step.objective.training = watching
+    seen = seen_mixtures(step)
     LambdaHook(0.5, epsilon=1e-3).backward(step, alphas)
     centre, plus, minus = seen
     assert torch.equal(centre[1], plus[1])

@@ -17,25 +17,14 @@ from genas.search.differentiable.weight_steps import (
 )
 from genas.spaces import DARTS, NASBench201
 
+from .conftest import seen_mixtures
+
 F64 = torch.float64
 NOTHING = SmoothingRadius(0.0, 0.0)
 
 
 def weight_gradients(step) -> list[torch.Tensor]:
     return [weight.grad for weight in step.objective.live.values()]
-
-
-def seen_mixtures(step) -> list[list[torch.Tensor]]:
-    """What the training loss will be called with."""
-    seen: list[list[torch.Tensor]] = []
-    formula = step.objective.training
-
-    def watching(p, w):
-        seen.append([part.detach().clone() for part in p])
-        return formula(p, w)
-
-    step.objective.training = watching
-    return seen
 
 
 def test_plain_is_autograd_of_the_training_loss(smooth_step, doubled, close) -> None:
