@@ -50,6 +50,9 @@ VERBS = {
         "search_differentiable",
         "Search by gradient descent: DARTS and its descendants, with flat minima.",
     ),
+    "compare": Verb(
+        "genas.commands.compare", "compare", "Compare what searches of several seeds have found, seed by seed."
+    ),
     "rank": Verb("genas.commands.rank", "rank", "Measure how well metrics rank architectures, against ground truth."),
 }
 

@@ -17,10 +17,12 @@ from genas.spaces import Architecture, SearchSpace
 @final
 @dataclass(frozen=True)
 class Count(Metric):
-    """Number of edges with one operation, dead edges included.
+    """Number of edges with one operation.
 
     Args:
         operation: A name of the space's vocabulary.
+        live: Whether to leave out dead edges, which are on no path without ``none`` from an input of a cell to its
+            output.
     """
 
     name: ClassVar[str] = "count"
@@ -28,6 +30,7 @@ class Count(Metric):
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
 
     operation: str = "nor_conv_3x3"
+    live: bool = False
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The number for each architecture.
@@ -48,8 +51,9 @@ class Count(Metric):
                 f"The operation of count must be one of {', '.join(space.operations)} in {space.name}, but got "
                 f"{self.operation!r}; write count(operation=...)."
             )
-        genes = np.array(architectures, dtype=np.int64).reshape(-1, space.num_genes)
-        return np.asarray((genes == space.operations.index(self.operation)).sum(axis=1), dtype=np.float64)
+        index = space.operations.index(self.operation)
+        counted = [_live_genes(space, each) if self.live else each for each in architectures]
+        return np.array([list(genes).count(index) for genes in counted], dtype=np.float64)
 
 
 @final
@@ -63,12 +67,13 @@ class LiveEdges(Metric):
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The number for each architecture."""
-        return np.array([_live_edges(context.space, each) for each in architectures], dtype=np.float64)
+        return np.array([len(_live_genes(context.space, each)) for each in architectures], dtype=np.float64)
 
 
-def _live_edges(space: SearchSpace, architecture: Architecture) -> int:
+def _live_genes(space: SearchSpace, architecture: Architecture) -> list[int]:
+    """The operations of the live edges of all cells."""
     parts = zip(space.cell_types, space.split(architecture), strict=True)
-    return sum(len(cell.live_edges(genes)) for cell, genes in parts)
+    return [genes[edge] for cell, genes in parts for edge in cell.live_edges(genes)]
 
 
 @final

@@ -22,6 +22,11 @@ def test_counts_include_dead_edges(untrained: Context) -> None:
     assert Count().score(untrained, []).shape == (0,)
 
 
+def test_counts_of_live_edges_only(untrained: Context) -> None:
+    # (0, 3, 3, 0, 3, 1): nothing reaches node 1, where two of its three convolutions start.
+    assert parse_metric("count(live=True)").score(untrained, ARCHITECTURES).tolist() == [6, 0, 2, 1]
+
+
 def test_live_edges_lie_on_paths_from_input_to_output(untrained: Context) -> None:
     # (3, 0, 1, 0, 3, 4): 0 -> 1 -> 3 and 0 -> 1 -> 2 -> 3; (0, 3, 3, 0, 3, 1): only 0 -> 2 -> 3.
     assert LiveEdges().score(untrained, ARCHITECTURES).tolist() == [6, 0, 4, 2]

@@ -1,0 +1,240 @@
+"""``genas compare``: differences between searches, paired by their seeds."""
+
+from __future__ import annotations
+
+import json as json_format
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from genas.commands.reporting import say
+from genas.commands.reporting import table as text_table
+from genas.runs import Run
+from genas.tables import Column, Table, load_table
+
+
+def compare(
+    runs: str, table: str | None = None, truth: tuple[str, ...] = (), level: float = 0.95, json: bool = False
+) -> None:
+    """Compare what searches of several seeds have found, seed by seed.
+
+    Searches of one seed have the same data, initial weights and batches, so that their difference is less noisy than
+    their values. Disconnected results, which can only guess, are counted: one of them moves a mean by tens of percent.
+
+    Args:
+        runs: Folders of finished searches of several seeds (genas search --seeds), separated by commas. The first one
+            is what the others are compared with.
+        table: Ground truth for other columns than that which the searches were looked up in: a file, or shipped.
+        truth: Its columns, separated by commas, such as cifar10,cifar100/test/200.
+        level: Coverage of the intervals, which are Student's: for differences that are about normal.
+        json: Print JSON instead of text.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, but got {level}.")
+    searches = [SeedResults.read(Path(name.strip())) for name in runs.split(",")]
+    if len(searches) < 2:
+        raise ValueError(f"There must be two folders to compare, or more, but got {runs!r}.")
+    _check_alike(searches)
+    accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)
+    compared = {
+        column: [Comparison.of(each, values[0], found, level) for each, found in zip(searches, values, strict=True)]
+        for column, values in accuracies.items()
+    }
+    if json:
+        plain = {column: [asdict(each) for each in comparisons] for column, comparisons in compared.items()}
+        say(json_format.dumps(plain, indent=2))
+        return
+    for column, (base, *others) in compared.items():
+        header = ["search", column, "values", "disconnected", f"difference [{level:.0%}]", "better/equal/worse"]
+        say(text_table(header, [[*base.row()[:4], "", ""], *(each.row() for each in others)]) + "\n")
+
+
+@final
+@dataclass(frozen=True)
+class SeedResults:
+    """What the searches of one method with several seeds have found.
+
+    Args:
+        title: The method.
+        config: The settings that the searches share.
+        best: For each seed the best architecture, as ``result.json`` has it.
+        disconnected: How many results connect input and output nowhere.
+        truth: The column in which they were looked up.
+    """
+
+    title: str
+    config: Mapping[str, Any]
+    best: Mapping[int, Mapping[str, Any]]
+    disconnected: int
+    truth: str | None
+
+    @classmethod
+    def read(cls, folder: Path) -> SeedResults:
+        """Read a folder.
+
+        Args:
+            folder: Of ``genas search --seeds``.
+
+        Returns:
+            Its results.
+
+        Raises:
+            RunError: If the folder is no run.
+            ValueError: If it is one of another kind, or not finished.
+        """
+        run = Run.open(folder)
+        summary = json_format.loads(run.result.read_text()) if run.result.exists() else {}
+        if run.config.get("command") != "search" or "runs" not in summary:
+            raise ValueError(
+                f"{folder} must be the folder of a finished genas search of several seeds, but is not; search with "
+                "--seeds first."
+            )
+        best = {each["seed"]: each["best"] for each in summary["runs"]}
+        return cls(summary["title"], run.config, best, summary["disconnected"], summary["truth"])
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Accuracies of a search, and their differences from those of another search with the same seeds.
+
+    Args:
+        search: The method.
+        accuracies: For each seed, in percent; ``None`` where the table does not know the result.
+        disconnected: How many results connect input and output nowhere.
+        mean: Of the accuracies that are known; ``None`` without any.
+        std: Their standard deviation, that of a sample; ``None`` with less than two.
+        difference: Mean difference over the seeds that both searches have, known in both; ``None`` without any.
+        low: Lower end of its interval; ``None`` with less than two pairs.
+        high: Upper end.
+        better: How many of these seeds have a positive difference.
+        equal: How many have none.
+        worse: How many have a negative one.
+    """
+
+    search: str
+    accuracies: dict[int, float | None]
+    disconnected: int
+    mean: float | None
+    std: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    better: int
+    equal: int
+    worse: int
+
+    @classmethod
+    def of(
+        cls,
+        search: SeedResults,
+        base: Mapping[int, float | None],
+        accuracies: Mapping[int, float | None],
+        level: float,
+    ) -> Comparison:
+        """Compare.
+
+        Args:
+            search: What the accuracies belong to.
+            base: The accuracies to compare with, by seed.
+            accuracies: Those of the search.
+            level: Coverage of the interval.
+
+        Returns:
+            The comparison.
+        """
+        known = np.array([value for value in accuracies.values() if value is not None])
+        pairs = [(value, base.get(seed)) for seed, value in accuracies.items()]
+        differences = np.array([a - b for a, b in pairs if a is not None and b is not None])
+        low, high = _student_interval(differences, level)
+        return cls(
+            search.title,
+            dict(accuracies),
+            search.disconnected,
+            float(known.mean()) if len(known) else None,
+            float(known.std(ddof=1)) if len(known) > 1 else None,
+            float(differences.mean()) if len(differences) else None,
+            low,
+            high,
+            int((differences > 0).sum()),
+            int((differences == 0).sum()),
+            int((differences < 0).sum()),
+        )
+
+    def row(self) -> list[str]:
+        """A line of text, in cells."""
+        spread = "" if self.std is None else f" ± {self.std:.2f}"
+        interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return [
+            self.search,
+            "-" if self.mean is None else f"{self.mean:.2f}{spread}",
+            " ".join("-" if value is None else f"{value:.2f}" for value in self.accuracies.values()),
+            str(self.disconnected),
+            "-" if self.difference is None else f"{self.difference:+.2f}{interval}",
+            f"{self.better}/{self.equal}/{self.worse}",
+        ]
+
+
+Accuracies = dict[str, list[dict[int, float | None]]]
+"""By column, for each search by seed."""
+
+
+def _looked_up(searches: Sequence[SeedResults], path: str | None, truth: Sequence[str]) -> Accuracies:
+    if path is None:
+        raise ValueError(f"truth names columns of a table, but there is none; give --table, too, for {truth[0]}.")
+    known = load_table(path)
+    space = searches[0].config["space"]
+    if known.space.name != space:
+        raise ValueError(
+            f"The table must be of the searched space, {space}, but {known.name} is of {known.space.name}."
+        )
+    columns = [known.find(text) for text in truth or _as_found(searches)]
+    return {str(column): [_values(known, column, each) for each in searches] for column in columns}
+
+
+def _values(known: Table, column: Column, search: SeedResults) -> dict[int, float | None]:
+    values = known.values(column, [tuple(best["genes"]) for best in search.best.values()], missing="nan")
+    return {seed: None if math.isnan(value) else float(value) for seed, value in zip(search.best, values, strict=True)}
+
+
+def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
+    columns = {each.truth for each in searches}
+    column = columns.pop()
+    if columns or column is None:
+        raise ValueError(
+            "The searches must have been looked up in the same column of a table, but were not; give --table and "
+            "--truth now."
+        )
+    return {column: [{seed: best["metrics"].get(column) for seed, best in each.best.items()} for each in searches]}
+
+
+def _check_alike(searches: Sequence[SeedResults]) -> None:
+    """Refuse searches of different spaces; name what else is not alike about the task."""
+    base = searches[0]
+    for other in searches[1:]:
+        if other.config["space"] != base.config["space"]:
+            raise ValueError(
+                f"The searches must be in one space, but {base.title} was in {base.config['space']} and {other.title} "
+                f"in {other.config['space']}."
+            )
+        different = [name for name in ("data", "data_options", "network") if other.config[name] != base.config[name]]
+        if different:
+            print(f"note: {other.title} and {base.title} differ in {', '.join(different)}, too.", file=sys.stderr)
+        if other.best.keys() != base.best.keys():
+            print(
+                f"note: {other.title} and {base.title} have different seeds; common ones are paired.", file=sys.stderr
+            )
+
+
+def _student_interval(differences: np.ndarray, level: float) -> tuple[float | None, float | None]:
+    if len(differences) < 2:
+        return None, None
+    from scipy.stats import t  # a second to import
+
+    half = t.ppf((1 + level) / 2, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+    return float(differences.mean() - half), float(differences.mean() + half)
