@@ -121,7 +121,8 @@ def _is_on_purpose(error: Exception) -> bool:
 
 
 def _message(error: Exception) -> str:
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return "\n".join([text, *getattr(error, "__notes__", [])])
 
 
 def _report(prog: str, message: str, code: int) -> int:

@@ -23,7 +23,7 @@ class Measurement(abc.ABC):
 
     Attributes:
         needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
-            does not are the same for all supernets of a space, and are kept under a key that says so.
+            does not are the same for all supernets of a space and data set, and are kept under a key that says so.
     """
 
     needs_supernet: ClassVar[bool] = True

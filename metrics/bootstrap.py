@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -112,7 +112,7 @@ def ranking_statistics(
         "top_regret": partial(regret, k=min(settings.trained, n)),
     }
     found = {
-        "tau": _estimate(
+        "tau": interval(
             kendall_tau(score_levels, truth_levels), tau_of_resamples(score_levels, truth_levels, resamples), settings
         ),
         "legacy_tau": Estimate(kendall_tau(score_levels, truth_levels, "legacy")),
@@ -120,11 +120,11 @@ def ranking_statistics(
     for statistics, reference in ((by_truth_levels, truth_levels), (by_truth, truth)):
         for name, statistic in statistics.items():
             again = [statistic(score_levels[rows], reference[rows]) for rows in resamples]
-            found[name] = _estimate(statistic(score_levels, reference), again, settings)
+            found[name] = interval(statistic(score_levels, reference), again, settings)
     return {name: found[name] for name in STATISTICS}
 
 
-def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray) -> np.ndarray:
+def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
     r"""Kendall's tau-b of bootstrap resamples, to first order.
 
     With :math:`c_i = \sum_j \operatorname{sign}(s_i - s_j) \operatorname{sign}(a_i - a_j)`, and :math:`u_i`,
@@ -140,7 +140,7 @@ def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray)
     Args:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies, finite, shape ``(n,)``.
-        resamples: Shape ``(count, n)``.
+        resamples: Positions of the entries of each resample, such as an array of shape ``(count, n)``.
 
     Returns:
         Array of shape ``(count,)``; NaN where everything ties.
@@ -224,8 +224,17 @@ def _others(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(len(numbers) - counts[numbers + 1])
 
 
-def _estimate(value: float, again: np.ndarray | list[float], settings: RankingSettings) -> Estimate:
-    """The percentile interval of what resamples gave, those without a value left out."""
+def interval(value: float, again: ArrayLike, settings: RankingSettings) -> Estimate:
+    """A statistic with the percentile interval of what resamples gave, those without a value left out.
+
+    Args:
+        value: The statistic of the sample itself.
+        again: Those of the resamples, shape ``(count,)``.
+        settings: Coverage of the interval.
+
+    Returns:
+        Both; no interval where there is no value.
+    """
     known = np.asarray(again, dtype=np.float64)
     known = known[~np.isnan(known)]
     if math.isnan(value) or not len(known):

@@ -51,8 +51,8 @@ class Combined(Metric):
         terms: Metrics and their weights; at least one.
         join: ``sum``; ``standardized``: each score minus the mean, over the standard deviation, of ``reference`` random
             architectures, so that weights need no tuning and a score still belongs to an architecture alone; ``rank``:
-            weighted mean rank among the architectures that are scored together, 0 for the worst to 1 for the best, ties
-            sharing their mean rank: for a fixed pool, not for a search.
+            weighted sum of the ranks among the architectures that are scored together, 0 for the worst to 1 for the
+            best, ties sharing their mean rank: for a fixed pool, not for a search.
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:

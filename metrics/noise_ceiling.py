@@ -10,9 +10,14 @@ from typing import final
 
 import numpy as np
 
+from genas.metrics.bootstrap import RankingSettings, interval, resample, tau_of_resamples
 from genas.metrics.ranking import kendall_tau
+from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.tables import Column, Table
+
+FEWEST_REPEATED = 10
+"""How many architectures must have been trained with two seeds or more, so that these say something about the noise."""
 
 
 @final
@@ -22,12 +27,16 @@ class NoiseCeiling:
 
     Args:
         tau: Kendall's tau-b of the noiseless truth with the truth as it is in the table.
+        low: Lower end of its bootstrap interval over the architectures that were trained repeatedly; NaN without one.
+        high: Upper end.
         seed_tau: Kendall's tau-b of two single trainings, the mean over all pairs of seeds.
         architectures: How many were trained with more than one seed.
         trainings: Over how many trainings the truth is averaged: the harmonic mean over the ranked architectures.
     """
 
     tau: float
+    low: float
+    high: float
     seed_tau: float
     architectures: int
     trainings: float
@@ -48,7 +57,7 @@ def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
     up to 0.03 and 0.06 at 0.4.
 
     Args:
-        seed_tau: Kendall's tau-b of two single trainings; below zero it counts as zero.
+        seed_tau: Kendall's tau-b of two single trainings; below zero it counts as zero, NaN remains NaN.
         trainings: Over how many trainings the truth is averaged.
 
     Returns:
@@ -66,12 +75,20 @@ def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
     """
     if not trainings >= 1:
         raise ValueError(f"trainings must be at least 1, but got {trainings}.")
+    if math.isnan(seed_tau):
+        return math.nan
     single = math.sin(math.pi / 2 * max(seed_tau, 0.0))
     mean = trainings * single / (1 + (trainings - 1) * single)
     return 2 / math.pi * math.asin(math.sqrt(min(mean, 1.0)))
 
 
-def noise_ceiling(table: Table, column: Column, architectures: Sequence[Architecture]) -> NoiseCeiling | None:
+def noise_ceiling(
+    table: Table,
+    column: Column,
+    architectures: Sequence[Architecture],
+    settings: RankingSettings = RankingSettings(),  # noqa: B008 (frozen)
+    seed: int = 0,
+) -> NoiseCeiling | None:
     """The noise ceiling of a column, from the single trainings behind it.
 
     The agreement of two seeds is that of all architectures of the table that were trained with both, whichever are to
@@ -81,26 +98,37 @@ def noise_ceiling(table: Table, column: Column, architectures: Sequence[Architec
         table: The truth.
         column: One of its columns.
         architectures: Those that are to be ranked; how often they were trained counts.
+        settings: How its interval is found.
+        seed: Of the bootstrap.
 
     Returns:
-        The ceiling, or ``None`` where the table has no two seeds of an architecture, or none of those to be ranked.
+        The ceiling, or ``None`` where the table has two seeds of less than :data:`FEWEST_REPEATED` architectures, or no
+        single training of those to be ranked.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:
         return None
     readings = np.stack([table.values(seed, missing="nan") for seed in seeds])
     known = ~np.isnan(readings)
-    taus, weights = [], []
+    repeated = np.flatnonzero(known.sum(axis=0) > 1)
+    if len(repeated) < FEWEST_REPEATED:
+        return None
+    drawn = repeated[resample(len(repeated), settings.resamples, generator(seed, "noise ceiling bootstrap"))]
+    taus, weights = [], []  # of each pair of seeds: tau, then its values in the resamples
     for first, second in itertools.combinations(range(len(seeds)), 2):
         both = known[first] & known[second]
         if both.sum() > 1:
-            taus.append(kendall_tau(readings[first, both], readings[second, both]))
+            pair, place = (readings[first, both], readings[second, both]), np.cumsum(both) - 1
+            resampled = tau_of_resamples(*pair, [place[rows[both[rows]]] for rows in drawn])
+            taus.append(np.array([kendall_tau(*pair), *resampled]))
             weights.append(int(both.sum()))
     ranked = np.stack([table.values(seed, architectures, missing="nan") for seed in seeds])
     trainings = np.count_nonzero(~np.isnan(ranked), axis=0) if column.seed is None else np.ones(1)
     trainings = trainings[trainings > 0]
-    if not taus or np.isnan(taus).any() or not len(trainings):
+    seed_tau, *others = np.average(np.stack(taus), axis=0, weights=weights) if taus else [math.nan]
+    if math.isnan(seed_tau) or not len(trainings):
         return None
-    seed_tau, mean_trainings = float(np.average(taus, weights=weights)), float(1 / np.mean(1 / trainings))
-    several = int(np.count_nonzero(known.sum(axis=0) > 1))
-    return NoiseCeiling(ceiling_tau(seed_tau, mean_trainings), seed_tau, several, mean_trainings)
+    mean_trainings = float(1 / np.mean(1 / trainings))
+    again = [ceiling_tau(tau, mean_trainings) for tau in others]
+    found = interval(ceiling_tau(seed_tau, mean_trainings), again, settings)
+    return NoiseCeiling(found.value, found.low, found.high, float(seed_tau), len(repeated), mean_trainings)

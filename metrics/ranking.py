@@ -135,7 +135,7 @@ def precision_at(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
         k: How many; ``n`` at most.
 
     Returns:
-        A number in [0, 1]; ``k / n`` is expected of random scores.
+        A number in [0, 1]; ``k / n`` is expected of random scores where no accuracies tie.
 
     Raises:
         ValueError: As :func:`regret`.

@@ -87,6 +87,10 @@ def work(
     seen.update(locals())
     if run.name == "bug":
         {}["missing"]
+    if run.name == "noted":
+        error = ValueError("A rule was broken.")
+        error.add_note("while breaking it")
+        raise error
     if run.name == "foreign":
         int("x")
     if run.name == "key":
@@ -391,6 +395,7 @@ def test_recipes_by_name(work: dict[str, object], recipes: None, capsys: pytest.
     [
         ("value", "A rule was broken."),
         ("key", "There is no metric named 'x'. Known: y."),
+        ("noted", "A rule was broken.\nwhile breaking it"),
         ("nofile", "No such file or directory: 'nofile'"),
     ],
 )

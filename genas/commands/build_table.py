@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -13,18 +12,25 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.data import DataOptions, ImageData
-from genas.devices import available_cores, device_facts, keep_freed_memory
+from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
+from genas.errors import TrainingDiverged
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.seeding import generator
-from genas.spaces import Architecture, NASBench201, SearchSpace, space
+from genas.spaces import Architecture, SearchSpace
+from genas.spaces import space as space_by_name
+from genas.spaces.neighborhoods import all_architectures, is_listable
 from genas.supernet import CellNetwork, StandaloneSettings, evaluate, fold_bn, train_standalone
-from genas.tables import Column, Kind, Table, load_table
+from genas.tables import Column, Kind, Table, dataset_of, load_table
 
 KINDS: tuple[Kind, ...] = ("valid", "test")
+
+_DRAWS = 1000
+"""How many random architectures of a space too large to list are drawn, at most, for each different one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def build_table(
     network: StandaloneNetwork = StandaloneNetwork(),
     training: StandaloneSettings = StandaloneSettings(),  # noqa: B008 (frozen)
     seed: int = 0,
+    device: str = "auto",
     workers: int | None = None,
     compare: str | None = None,
     progress: bool = True,
@@ -59,6 +66,7 @@ def build_table(
 
     Isomorphic cells are trained once. The same command continues a table that was interrupted, and one with more
     architectures, repeated or repeats goes on from it: every finished network is kept in the folder. Writes table.npz.
+    A network whose training diverges is left out and counted.
 
     Args:
         out: Folder of the run; made if it does not exist.
@@ -73,31 +81,41 @@ def build_table(
         training: How they are trained; by default NAS-Bench-201's settings.
         seed: Root seed: of the split of the data, of the order of the architectures, and of the networks: the first
             training has this seed, repeats the following ones.
-        workers: Processes, one thread each; by default all cores. The result does not depend on it.
+        device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
+        workers: Processes, one thread each; by default all cores on a CPU, 1 on a GPU. The result does not depend on
+            it.
         compare: Another table, a file or shipped, to compare the accuracies with at the end.
         progress: Whether to show a progress bar.
     """
     _check_counts(architectures, repeated, repeats, workers)
+    where = resolve_device(device)
     # A longer list of architectures is the same run: it extends the shorter one.
     settings = {
         name: value
         for name, value in locals().items()
-        if name not in ("out", "architectures", "repeated", "repeats", "workers", "compare", "progress")
+        if name not in ("out", "architectures", "repeated", "repeats", "workers", "compare", "progress", "where")
     }
-    other = None if compare is None else load_table(compare)
-    plan = TrainingPlan(space, data, replace(data_options, download=False), network, training, seed)
     images = data_options.load(data, seed=seed)
+    data, data_options = absolute_data(data, data_options.data_root), absolute_options(data_options)
+    plan = TrainingPlan(space, data, data_options, network, training, seed, str(where))
+    other = None if compare is None else _comparable(compare, plan)
     order = _order(plan.search_space, architectures, seed)
-    facts = {**device_facts(torch.device("cpu"), torch.float32), "seed": seed, "data_split": images.split_source}
+    if repeated > len(order):
+        raise ValueError(f"repeated must be at most the number of architectures, {len(order)}, but got {repeated}.")
+    facts = {**device_facts(where, torch.float32), "seed": seed, "data_split": images.split_source}
+    settings |= {"data": data, "data_options": data_options, "device": where.type}
     settings["data_fingerprint"] = images.fingerprint
+    if workers is None:
+        workers = available_cores() if where.type == "cpu" else 1
     with (
         Run.create(out, {"command": "build-table", **settings}, facts) as run,
         ScoreStore(run.scores) as store,
     ):
-        _train_missing(plan, store, order, repeated, repeats, workers or available_cores(), progress=progress)
+        _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
         table = _table(plan, store, order, repeats, out.name, images.fingerprint)
         table.save(run.path / "table.npz")
         _report(table, other)
+        _report_diverged(plan, store, order, repeats)
         say(f"\ntable: {run.path / 'table.npz'}")
 
 
@@ -110,6 +128,8 @@ def _check_counts(architectures: int | None, repeated: int, repeats: int, worker
     ):
         if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, but got {value}.")
+    if repeated and repeats == 1:
+        raise ValueError(f"repeats must be at least 2 to train {repeated} architectures repeatedly, but got 1.")
 
 
 @final
@@ -123,15 +143,20 @@ class TrainingPlan:
     network: StandaloneNetwork
     training: StandaloneSettings
     seed: int
+    device: str = "cpu"
 
     @property
     def search_space(self) -> SearchSpace:
         """The space."""
-        return space(self.space)
+        return space_by_name(self.space)
 
     def load_data(self) -> ImageData:
-        """The data set."""
-        return self.data_options.load(self.data, seed=self.seed)
+        """The data set, on the device."""
+        return self.data_options.load(self.data, seed=self.seed).to(torch.device(self.device))
+
+    def column(self, kind: Kind, seed: int | None = None) -> Column:
+        """What the table calls an accuracy."""
+        return Column(dataset_of(self.data), kind, self.training.epochs, seed)
 
     def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
         """All operations with their initial weights: equal edges of all architectures start equally."""
@@ -142,7 +167,7 @@ class TrainingPlan:
             channels=self.network.channels,
             cells=self.network.cells,
         )
-        return CellNetwork.initialised(self.search_space, skeleton, seed)
+        return CellNetwork.initialised(self.search_space, skeleton, seed).to(torch.device(self.device))
 
 
 @functools.lru_cache(maxsize=1)
@@ -165,13 +190,17 @@ def train_rows(plan: TrainingPlan, seed: int, architectures: Sequence[Architectu
 
     Returns:
         For each architecture the fractions of validation and test images that it classifies correctly; NaN for a split
-        that the data set does not have.
+        that the data set does not have, and for both if the training diverged.
     """
     data, initial = _worker_data(plan), _worker_network(plan, seed)
     rows = {}
     for architecture in architectures:
-        network = train_standalone(initial.subnet(architecture), data, plan.training, seed=seed)
-        rows[architecture] = np.array(list(_accuracies(fold_bn(network), data)))
+        try:
+            network = train_standalone(initial.subnet(architecture), data, plan.training, seed=seed)
+        except TrainingDiverged:
+            rows[architecture] = np.full(len(KINDS), np.nan)
+        else:
+            rows[architecture] = np.array(list(_accuracies(fold_bn(network), data)))
     return rows
 
 
@@ -184,10 +213,24 @@ def _accuracies(network: CellNetwork, data: ImageData) -> Iterator[float]:
             yield evaluate(network, data.normalize(split.images), split.labels, batch_size=128).accuracy
 
 
+def _comparable(path: str, plan: TrainingPlan) -> Table:
+    """A table that has accuracies of the same kind."""
+    other = load_table(path)
+    if other.space.name != plan.space:
+        raise ValueError(f"The table to compare with must be of {plan.space}, but {path} is of {other.space.name}.")
+    wanted = [plan.column(kind) for kind in KINDS]
+    if not any(column in other.columns for column in wanted):
+        raise ValueError(
+            f"The table to compare with must have {' or '.join(map(str, wanted))}, but {path} has "
+            f"{', '.join(map(str, other.columns))}."
+        )
+    return other
+
+
 def _order(search_space: SearchSpace, count: int | None, seed: int) -> list[Architecture]:
     """The first ``count`` architectures of a random order, one of each isomorphism class."""
-    if isinstance(search_space, NASBench201):
-        unique = {search_space.unique_key(each): each for each in reversed(list(search_space.architectures()))}
+    if is_listable(search_space):
+        unique = {search_space.unique_key(each): each for each in reversed(all_architectures(search_space))}
         everything = sorted(unique.values())
         shuffled = generator(seed, "table order").permutation(len(everything))
         order = [everything[position] for position in shuffled]
@@ -198,10 +241,15 @@ def _order(search_space: SearchSpace, count: int | None, seed: int) -> list[Arch
         raise ValueError(f"{search_space.name} is too large to train all of it; say how many architectures.")
     rng = generator(seed, "table order")
     found: dict[object, Architecture] = {}
-    while len(found) < count:
+    for _ in range(_DRAWS * count):
         architecture = search_space.sample(rng)
         found.setdefault(search_space.unique_key(architecture), architecture)
-    return list(found.values())
+        if len(found) == count:
+            return list(found.values())
+    raise ValueError(
+        f"{_DRAWS * count:,} random architectures of {search_space.name} have only {len(found)} different ones, but "
+        f"{count} are wanted; ask for fewer."
+    )
 
 
 def _train_missing(
@@ -255,21 +303,25 @@ def _table(
         }
         for seed, values in by_seed.items():
             if values:
-                accuracies[Column(_dataset(plan.data), kind, plan.training.epochs, seed)] = values
+                accuracies[plan.column(kind, seed)] = values
         means = {
             each: float(np.mean([values[each] for values in by_seed.values() if each in values]))
             for each in by_seed[plan.seed]
         }
         if means:
-            accuracies[Column(_dataset(plan.data), kind, plan.training.epochs)] = means
+            accuracies[plan.column(kind)] = means
+    if not accuracies:
+        raise TrainingDiverged("No training kept its loss finite; lower the learning rate, in a new folder.")
     source = f"stand-alone networks trained by genas build-table on {plan.data}"
     return Table.from_accuracies(plan.search_space, name, source, fingerprint, accuracies, isomorphic=True)
 
 
-def _dataset(name: str) -> str:
-    """What the table's columns call a data set; of one in a file or folder, that one's name."""
-    kind, colon, path = name.partition(":")
-    return re.sub(r"[^a-z0-9_.-]", "-", Path(path).stem.lower()).lstrip("_.-") or kind if colon else name
+def _report_diverged(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture], repeats: int) -> None:
+    for seed in _seeds(plan, repeats):
+        lost = [each for each, row in store.get(_key(seed), order).items() if np.isnan(row).all()]
+        if lost:
+            named = ", ".join(map(plan.search_space.format, lost[:3]))
+            say(f"left out, as their training diverged: {len(lost):,} networks of seed {seed}, such as {named}")
 
 
 def _report(table: Table, other: Table | None) -> None:

@@ -75,7 +75,9 @@ def evolve(
         out: Folder of the search; by default RUN/searches/METRIC-SEED.
         metric: Metrics joined by +, each with an optional weight, such as angle+16*flatness, and with settings where
             they differ from the options below, such as flatness(alpha=0.5) or neighborhood(angle, distance=2). Known:
-            accuracy, top5, loss, angle, flatness, macs, params, neighborhood, and those of other packages.
+            accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
+            jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none; table(PATH, COLUMN), the
+            truth itself; and those of other packages.
         join: How several metrics are joined: sum (GeNAS), or standardized by the scores of random architectures.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.

@@ -72,14 +72,20 @@ class Landscape:
             The landscape.
 
         Raises:
-            ValueError: If the space lacks combinations of genes, or is too large to be listed.
-            KeyError: If an accuracy is missing.
+            ValueError: If the space lacks combinations of genes or is too large to be listed, or if an accuracy is
+                missing.
         """
         space = table.space
         cells, sizes = all_architectures(space), tuple(map(len, space.choices))
 
         def errors(column: Column) -> np.ndarray:
-            return 100 - table.values(column, cells).reshape(sizes)
+            values = table.values(column, cells, missing="nan")
+            if missing := int(np.isnan(values).sum()):
+                raise ValueError(
+                    f"Neighbourhoods need a table of all {len(cells):,} architectures, but {column} of {table.name} "
+                    f"lacks {missing:,}; give a complete one."
+                )
+            return 100 - values.reshape(sizes)
 
         judged = {name: errors(column) for name, column in truths.items()}
         return cls(space, errors(search), judged, distance, penalty)

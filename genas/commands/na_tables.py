@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def na_tables(
     seed: int = 0,
     out: Path | None = None,
 ) -> None:
-    """Repeat the tables of Neighborhood-Aware NAS on a table of ground truth.
+    """Repeat the tables of Neighborhood-Aware NAS on a table of ground truth, which must have all architectures.
 
     Needs no network and no supernet: seconds on one core. All numbers but tau are in percent, errors lower-is-better.
     Where the data sets are the paper's, its numbers stand beside ours, with a line on what differs.
@@ -51,8 +52,8 @@ def na_tables(
         search: The column that a search sees, such as cifar10-valid/valid/12; by default the paper's reading (the
             validation accuracy of CIFAR-10 after epoch 90 of 200) if the table has it, else that after 12 epochs, else
             the only validation column.
-        truth: The columns that it is judged by, such as cifar10,cifar100; by default the test accuracies, meant over
-            the seeds, at the end of the longest schedule.
+        truth: The columns that it is judged by, such as cifar10,cifar100; by default of each data set the test
+            accuracy, mean over the seeds, at the end of the longest training.
         distance: Radius of a neighbourhood.
         penalty: The lambda of f + lambda sigma.
         best: How many architectures are the best in tables A and C.
@@ -71,7 +72,7 @@ def na_tables(
         )
     ground = load_table(table)
     seen = _search_column(ground) if search is None else ground.find(search)
-    truths = _named(_truth_columns(ground) if truth is None else [ground.find(text) for text in truth])
+    truths = _named(ground.default_truths() if truth is None else [ground.find(text) for text in truth])
     settings = {name: value for name, value in locals().items() if name not in ("out", "ground", "seen", "truths")}
     landscape = Landscape.of(ground, seen, truths, distance, penalty)
     results = {
@@ -80,7 +81,7 @@ def na_tables(
         "C": experiments.best_by_criterion(landscape, best),
         **_searches(landscape, seed, steps, neighbors, searches),
     }
-    published = PUBLISHED if set(truths) <= set(DATASETS) and ground.space.name == "nasbench201" else {}
+    published = PUBLISHED if not set(truths).isdisjoint(DATASETS) and ground.space.name == "nasbench201" else {}
     columns = {"search": str(seen), **{name: str(column) for name, column in truths.items()}}
     say(f"{ground.name}: a search sees {seen}; it is judged by {', '.join(map(str, truths.values()))}.")
     for letter, rows in results.items():
@@ -91,7 +92,7 @@ def na_tables(
         say(f"\n{differs}")
     if out is not None:
         numbers = {letter: _plain(rows) for letter, rows in results.items()}
-        facts = {"table": ground.name, "checksum": ground.checksum, "columns": columns, "settings": settings}
+        facts = {"table": ground.name, "fingerprint": ground.fingerprint, "columns": columns, "settings": settings}
         write_json(out, {**facts, "results": numbers, "published": published, "differs": differs})
         say(f"\nresult: {out}")
 
@@ -108,16 +109,7 @@ def _search_column(table: Table) -> Column:
     return valid[0]
 
 
-def _truth_columns(table: Table) -> list[Column]:
-    tests = [column for column in table.columns if (column.kind, column.seed, column.at) == ("test", None, None)]
-    found = [column for column in tests if column.epochs == max(each.epochs for each in tests)]
-    if not found:
-        known = ", ".join(map(str, table.columns))
-        raise ValueError(f"Choose what a search is judged by with --truth: {table.name} has {known}.")
-    return found
-
-
-def _named(columns: list[Column]) -> dict[str, Column]:
+def _named(columns: Sequence[Column]) -> dict[str, Column]:
     """Columns by their data sets where these tell them apart, else by their whole text."""
     datasets = [column.dataset for column in columns]
     short = len(set(datasets)) == len(columns)
@@ -156,6 +148,8 @@ def _printed(rows: Rows, published: Mapping[str, Mapping[str, Cell]]) -> str:
 
 
 def _cell(mean: float, spread: float | None) -> str:
+    if math.isnan(mean):
+        return "-"
     return f"{mean:.2f}" if spread is None else f"{mean:.2f}±{spread:.2f}"
 
 
@@ -166,11 +160,17 @@ def _mean_and_spread(sample: np.ndarray) -> Cell:
 def _plain(rows: Rows) -> dict[str, Any]:
     return {
         name: {
-            column: {"mean": float(sample.mean()), "std": _mean_and_spread(sample)[1], "values": sample.tolist()}
+            column: {"mean": _finite(mean), "std": _finite(spread), "values": list(map(_finite, sample.tolist()))}
             for column, sample in row.items()
+            for mean, spread in [_mean_and_spread(sample)]
         }
         for name, row in rows.items()
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """A tau of errors that all tie is not a number, which JSON can not say."""
+    return None if number is None or math.isnan(number) else number
 
 
 def _difference(seen: Column, settings: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 
 from genas.commands.evaluation import ContextRecipe, worker_pool
-from genas.commands.ranking_sample import Scorer, default_columns, sample
+from genas.commands.paths import absolute_data, absolute_options
+from genas.commands.ranking_sample import Scorer, sample
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions
@@ -33,7 +34,7 @@ from genas.runs import Run
 from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.supernet.project import read_config
-from genas.tables import Column, Table, load_table
+from genas.tables import Column, Table, dataset_of, load_table
 
 NO_RUN = "none"
 _DEFAULT_METRICS = ("angle", "loss", "accuracy", "flatness", "angle+flatness")
@@ -45,7 +46,7 @@ def rank(
     table: str = "shipped",
     truth: tuple[str, ...] = (),
     samples: int | Literal["all"] = 300,
-    unique: bool = False,
+    unique: bool | None = None,
     out: Path | None = None,
     join: Join = "sum",
     baselines: bool = True,
@@ -79,7 +80,8 @@ def rank(
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
             accuracy of every data set, of the longest training, mean over the seeds.
         samples: Number of architectures, drawn at random from those that have all the truths, or all.
-        unique: Whether to rank one architecture of each class of isomorphic ones only.
+        unique: Whether to rank one architecture of each class of isomorphic ones only; by default where the table has
+            one training for all of a class.
         out: Folder of the ranking; by default a folder in RUN/rankings of the first supernet.
         join: How several metrics in one are joined: sum (GeNAS), standardized, or rank.
         baselines: Whether to rank by costs, counts and chance too. There more is better.
@@ -100,31 +102,33 @@ def rank(
     if folders and (data is not None or data_options != DataOptions()):
         raise ValueError("data and its options are for runs none; a supernet brings its own images. Leave them out.")
     known = load_table(table)
-    columns = [known.find(text) for text in truth] or default_columns(known)
+    columns = [known.find(text) for text in truth] or known.default_truths()
     asked = _asked(metrics, join, bool(folders))
     if not asked and not baselines:
         raise ValueError("There must be a metric or a baseline to rank by, but there is none; give --metrics.")
+    only_unique = known.isomorphic if unique is None else unique
+    data = None if data is None else absolute_data(data, data_options.data_root)
     where = resolve_device(device)
     facts = device_facts(where, resolve_precision(precision, where))
     settings = {
         "runs": folders,
         "metrics": list(asked),
-        "table": {"name": known.name, "checksum": known.checksum},
+        "table": {"name": known.name, "fingerprint": known.fingerprint},
         "truth": list(map(str, columns)),
         "samples": samples,
-        "unique": unique,
+        "unique": only_unique,
         "join": join,
         "baselines": baselines,
         "scoring": scoring,
         "statistics": statistics,
         "data": data,
-        "data_options": data_options,
+        "data_options": absolute_options(data_options),
         "seed": seed,
         "sample_seed": sample_seed,
         "device": where.type,
         "precision": facts["precision"],
     }
-    architectures = sample(known, columns, samples, sample_seed, unique=unique)
+    architectures = sample(known, columns, samples, sample_seed, unique=only_unique)
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     supernets: Sequence[Path | None] = folders or [None]
@@ -144,7 +148,7 @@ def rank(
             Ranking.of(
                 column,
                 known.values(column, architectures),
-                noise_ceiling(known, column, architectures),
+                noise_ceiling(known, column, architectures, statistics, sample_seed),
                 scored,
                 resamples,
                 statistics,
@@ -171,14 +175,9 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
     """The metrics by their labels."""
     texts = (_DEFAULT_METRICS if has_supernet else ()) if metrics is None else metrics
     texts = split_expressions(texts) if isinstance(texts, str) else list(texts)
-    parsed = [parse_metric(text) for text in texts]
-    if join != "sum":
-        if not any(isinstance(metric, Combined) for metric in parsed):
-            raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
-        parsed = [
-            parse_metric(text, join=join) if isinstance(metric, Combined) else metric
-            for text, metric in zip(texts, parsed, strict=True)
-        ]
+    parsed = [_unwrapped(parse_metric(text, join=join)) for text in texts]
+    if join != "sum" and not any(map(_joins, parsed)):
+        raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
     asked: dict[str, Metric] = {}
     for text, metric in zip(texts, parsed, strict=True):
         label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
@@ -186,6 +185,17 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
             raise ValueError(f"Each metric must be given once, but {text!r} came twice.")
         asked[label] = metric
     return asked
+
+
+def _unwrapped(metric: Metric) -> Metric:
+    """A combination of one metric as that metric, whose scores have a meaning of their own."""
+    if isinstance(metric, Combined) and len(metric.terms) == 1 and metric.terms[0].gamma == 1:
+        return metric.terms[0].metric
+    return metric
+
+
+def _joins(metric: Metric) -> bool:
+    return isinstance(metric, Combined) or any(map(_joins, metric.parts))
 
 
 def split_expressions(text: str) -> list[str]:
@@ -224,18 +234,12 @@ def _note_other_data(folders: Sequence[Path], columns: Sequence[Column]) -> None
     """Say in one line that a supernet saw other images than the truth is about."""
     others = []
     for folder in folders:
-        trained_on = _data_name(read_config(Run.open(folder)).data)
+        trained_on = dataset_of(read_config(Run.open(folder)).data)
         strange = [str(column) for column in columns if column.dataset.removesuffix("-valid") != trained_on]
         if strange:
             others.append(f"{folder.name} was trained on {trained_on}, not on that of {', '.join(strange)}")
     if others:
         print(f"note: the truth is of another data set: {'; '.join(others)}.", file=sys.stderr)
-
-
-def _data_name(data: str) -> str:
-    """``cifar10`` for itself and for files of that name, such as ``npz:/data/cifar10.npz``."""
-    kind, colon, path = data.partition(":")
-    return Path(path).stem if colon else kind
 
 
 def _conclude(
@@ -250,7 +254,12 @@ def _conclude(
     agreement = Agreement.of([each.metric for each in rankings[0].metrics if not each.metric.is_baseline])
     result = {
         "space": table.space.name,
-        "table": {"name": table.name, "source": table.source, "checksum": table.checksum},
+        "table": {
+            "name": table.name,
+            "source": table.source,
+            "checksum": table.checksum,
+            "fingerprint": table.fingerprint,
+        },
         "architectures": len(architectures),
         "runs": runs,
         "rankings": [ranking.plain(runs) for ranking in rankings],
@@ -263,7 +272,10 @@ def _conclude(
         header, *rows = ranking.rows(statistics)
         say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
     if any(each.metric.is_baseline for each in rankings[0].metrics):
-        say("\n* baseline: more is better. Regret in percentage points; failed: not finite, ranked last.")
+        level = (
+            f" {statistics.level:.0%} intervals over architectures." if len(runs) > 1 and statistics.resamples else ""
+        )
+        say(f"\n* baseline: more is better.{level} Regret in percentage points; failed: not finite, ranked last.")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")
 

@@ -23,30 +23,6 @@ from genas.tables import Column, Table
 _BASELINES = ("params", "macs", "count", "live_edges", "random")
 
 
-def default_columns(table: Table) -> list[Column]:
-    """The mean test accuracy of each data set after the longest training.
-
-    Args:
-        table: The truth.
-
-    Returns:
-        One column per data set.
-
-    Raises:
-        ValueError: If the table has none.
-    """
-    longest: dict[str, Column] = {}
-    for column in table.columns:  # shorter trainings first
-        if column.kind == "test" and column.seed is None and column.at is None:
-            longest[column.dataset] = column
-    if not longest:
-        names = ", ".join(map(str, table.columns))
-        raise ValueError(
-            f"The table {table.name} has no test accuracy that is a mean over seeds; choose with --truth: {names}."
-        )
-    return list(longest.values())
-
-
 def sample(
     table: Table, columns: Sequence[Column], samples: int | Literal["all"], seed: int, *, unique: bool
 ) -> list[Architecture]:
@@ -57,7 +33,8 @@ def sample(
         columns: The columns in question.
         samples: How many, or ``all``.
         seed: Draws them.
-        unique: Whether to draw from the first of each class of isomorphic ones.
+        unique: Whether to draw from the first of each class of isomorphic ones. A table with one training for all of
+            a class has so many independent accuracies, not more.
 
     Returns:
         Different architectures in NAS-Bench-201's order, or else in the table's.
@@ -168,8 +145,8 @@ def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
                 key, member = context.key(each), each.representative(context.space, architecture)
                 wanted.setdefault(key, {})[member] = None
     for key, members in wanted.items():
-        lacking = [member for member in members if member not in context.store.get(key, members)]
-        context.store.put(key, first.get(key, lacking))
+        known = context.store.get(key, members)
+        context.store.put(key, first.get(key, [member for member in members if member not in known]))
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

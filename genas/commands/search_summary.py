@@ -11,7 +11,7 @@ import numpy as np
 from genas.commands.reporting import say, table
 from genas.commands.results import short_name
 from genas.spaces import Architecture, SearchSpace
-from genas.tables import Column, Table, load_table
+from genas.tables import Column, Table, dataset_of, load_table
 
 
 @final
@@ -35,7 +35,7 @@ class Truth:
             path: The table; ``None``: there is none.
             column: Text of the column; ``None``: the test accuracy on the data set.
             space: The space that is searched.
-            data: Name of the data set.
+            data: The data set, as in ``--data``.
 
         Returns:
             The truth, or ``None``.
@@ -57,7 +57,7 @@ class Truth:
                 f"{known.space.name}."
             )
         try:
-            return cls(known, known.find(data if column is None else column))
+            return cls(known, known.find(dataset_of(data) if column is None else column))
         except KeyError as error:
             if column is not None:
                 raise

@@ -45,10 +45,12 @@ class Agreement:
             taus[run, a, b] = taus[run, b, a] = _tau(metrics[a].scores[run], metrics[b].scores[run])
         return cls(tuple(metric.label for metric in metrics), taus)
 
-    @property
-    def mean(self) -> np.ndarray:
-        """The mean over supernets, shape ``(metrics, metrics)``."""
-        return np.asarray(self.taus.mean(axis=0))
+    def _text(self, row: int, column: int) -> str:
+        taus = self.taus[:, row, column]
+        if np.isnan(taus).any():
+            return "-"
+        spread = f" ± {taus.std(ddof=1):.3f}" if len(taus) > 1 and row != column else ""
+        return f"{taus.mean():.3f}{spread}"
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -61,8 +63,8 @@ class Agreement:
             return None
         numbers = [f"({place + 1})" for place in range(len(self.labels))]
         rows = [
-            [f"{label} {number}", *("-" if math.isnan(tau) else f"{tau:.3f}" for tau in row)]
-            for label, number, row in zip(self.labels, numbers, self.mean, strict=True)
+            [f"{label} {number}", *(self._text(row, column) for column in range(len(numbers)))]
+            for row, (label, number) in enumerate(zip(self.labels, numbers, strict=True))
         ]
         return [["tau-b between", *numbers], *rows]
 

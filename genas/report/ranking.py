@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from genas.metrics import Estimate, NoiseCeiling, RankingSettings, ranking_statistics
+from genas.metrics import FEWEST_REPEATED, Estimate, NoiseCeiling, RankingSettings, ranking_statistics
 from genas.spaces import Architecture, NASBench201, SearchSpace
 from genas.tables import Column
 
@@ -89,7 +89,7 @@ class RankedMetric:
             "baseline": self.metric.is_baseline,
             "failures": [int(np.isnan(scores).sum()) for scores in self.metric.scores],
             "supernets": [
-                {"run": run, **{name: _plain_estimate(each) for name, each in statistics.items()}}
+                {"run": run, **{name: _plain_numbers(each) for name, each in statistics.items()}}
                 for run, statistics in zip(names, self.statistics, strict=True)
             ],
         }
@@ -160,7 +160,7 @@ class Ranking:
             "truth": str(self.column),
             "best": float(self.truth.max()),
             "median": float(np.median(self.truth)),
-            "noise_ceiling": None if self.ceiling is None else asdict(self.ceiling),
+            "noise_ceiling": None if self.ceiling is None else _plain_numbers(self.ceiling),
             "metrics": [metric.plain(runs) for metric in self.metrics],
         }
 
@@ -181,7 +181,7 @@ class Ranking:
             "Spearman",
             f"tau top {share}",
             "regret",
-            f"regret of {settings.trained}",
+            f"regret of {min(settings.trained, len(self.truth))}",
         ]
         rows = [
             [
@@ -202,11 +202,13 @@ class Ranking:
     def ceiling_text(self) -> str:
         """One line about the noise of the truth."""
         if self.ceiling is None:
-            return "noise ceiling: not known, as the table has no two seeds of an architecture"
+            return f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures, trained with two known seeds"
         known = self.ceiling
+        interval = "" if math.isnan(known.low) else f" [{known.low:.3f}, {known.high:.3f}]"
         return (
-            f"noise ceiling: tau {known.tau:.3f} for a perfect metric (two seeds agree at {known.seed_tau:.3f}, over "
-            f"{known.architectures} architectures; the truth is a mean of {known.trainings:.3g})"
+            f"noise ceiling: tau {known.tau:.3f}{interval} for a perfect metric (two seeds agree at "
+            f"{known.seed_tau:.3f}, over {known.architectures} architectures; the truth is a mean of "
+            f"{known.trainings:.3g})"
         )
 
 
@@ -256,5 +258,5 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _plain_estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in asdict(estimate).items()}
+def _plain_numbers(numbers: Estimate | NoiseCeiling) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in asdict(numbers).items()}

@@ -72,7 +72,9 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
 
 def _title(ranking: Ranking) -> str:
     ceiling = "" if ranking.ceiling is None else f"; noise ceiling τ = {ranking.ceiling.tau:.3f}"
-    return f"{len(ranking.truth)} architectures{ceiling}"
+    several = max(len(each.metric.scores) for each in ranking.metrics)
+    points = f"; points: the first of {several} supernets, τ: mean ± standard deviation of all" if several > 1 else ""
+    return f"{len(ranking.truth)} architectures{ceiling}{points}"
 
 
 def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int) -> None:

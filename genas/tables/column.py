@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal, final
 
 from genas.choices import check_choices
@@ -93,6 +94,24 @@ class Column:
         """Means before single seeds, readings of the end before the others."""
         seed = -1 if self.seed is None else 0 if self.seed == "any" else self.seed
         return self.dataset, self.kind, self.epochs, self.at or 0, isinstance(self.seed, int), seed
+
+
+def dataset_of(data: str) -> str:
+    """What columns call a data set.
+
+    Args:
+        data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
+
+    Returns:
+        A valid ``dataset`` of a :class:`Column`.
+
+    Example:
+        >>> dataset_of("cifar10"), dataset_of("npz:data/CIFAR10.npz"), dataset_of("folder:My Photos")
+        ('cifar10', 'cifar10', 'my-photos')
+    """
+    kind, _, path = data.partition(":")
+    name = PurePath(path).stem if path else kind
+    return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
 
 
 def read_parts(text: str) -> dict[str, Any]:

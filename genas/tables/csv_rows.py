@@ -47,7 +47,8 @@ def read_rows(path: Path) -> list[Row]:
     """All rows of a CSV file after its first line.
 
     Args:
-        path: UTF-8 text; one named ``*.gz`` is decompressed first.
+        path: UTF-8 text, with or without a byte order mark; one named ``*.gz`` is decompressed first. Blank lines do
+            not count.
 
     Returns:
         At least one row.
@@ -62,6 +63,8 @@ def read_rows(path: Path) -> list[Row]:
         raise TableError(f"{path} has several columns named {', '.join(repeated)}; rename them.")
     rows = []
     for number, fields in enumerate(lines, start=2):
+        if not fields:  # a blank line
+            continue
         place = f"{path}, line {number}"
         if len(fields) != len(names):
             raise TableError(f"{place}: it must have {len(names)} fields like the first line, but has {len(fields)}.")
@@ -115,9 +118,9 @@ def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
         raise FileNotFoundError(f"no file {path}")
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8", newline="")
+            gzip.open(path, "rt", encoding="utf-8-sig", newline="")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8", newline="") as file
+            else path.open(encoding="utf-8-sig", newline="") as file
         ):
             reader = csv.reader(file, strict=True)
             lines = [next(reader, [])] if first_only else list(reader)

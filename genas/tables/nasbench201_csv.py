@@ -68,7 +68,7 @@ def import_nasbench201_csv(path: Path, columns: Sequence[Column] | None = None, 
 
     Args:
         path: CSV, or ``*.csv.gz``.
-        columns: Which accuracies; by default all of :data:`COLUMNS`.
+        columns: Which accuracies; by default all of :data:`COLUMNS`, so that none is lost by a slip in its name.
         partial: Whether cells or accuracies may be missing.
 
     Returns:
@@ -105,5 +105,9 @@ def _names(path: Path, columns: Sequence[Column] | None) -> list[str]:
     names = list(COLUMNS) if columns is None else [known[column] for column in columns]
     lacking = [name for name in (*_KEYS, *names) if name not in header]
     if lacking:
-        raise TableError(f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(header)}.")
+        there = [str(column) for name, column in COLUMNS.items() if name in header]
+        raise TableError(
+            f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(header)}. To read only what is there, "
+            f"choose with --columns '[{','.join(there)}]'."
+        )
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -109,11 +110,8 @@ class Table:
                     )
                 values[column][rows[architecture]] = value
         table = cls(space, name, source, checksum, list(rows), values, isomorphic=isomorphic)
-        if isomorphic and len(table._rows_by_key) < len(table):
-            raise ValueError(
-                f"A table with one row for all isomorphic architectures must have {len(table._rows_by_key)} rows, one "
-                f"for each unique_key, but {name} has {len(table)}."
-            )
+        if isomorphic:
+            table._refuse_isomorphic_rows()
         return table
 
     def __len__(self) -> int:
@@ -224,6 +222,35 @@ class Table:
         """
         return find_column(text, self.columns, self.name)
 
+    def default_truths(self) -> tuple[Column, ...]:
+        """What architectures are judged by where nobody says more.
+
+        Returns:
+            Of each data set the column of the test accuracy, mean over the seeds, at the end of the longest training.
+
+        Raises:
+            ValueError: If the table has none.
+        """
+        longest: dict[str, Column] = {}
+        for column in self.columns:  # shorter trainings first
+            if column.kind == "test" and column.seed is None and column.at is None:
+                longest[column.dataset] = column
+        if not longest:
+            raise ValueError(
+                f"The table {self.name} has no test accuracy that is a mean over seeds; choose a truth among "
+                f"{', '.join(map(str, self.columns))}."
+            )
+        return tuple(longest.values())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the table says: architectures, columns and accuracies, whatever it is called."""
+        digest = hashlib.sha256(repr((self.space.name, self.isomorphic, self.architectures)).encode())
+        for column in self.columns:
+            digest.update(str(column).encode())
+            digest.update(self._values[column].tobytes())
+        return digest.hexdigest()
+
     def seeds(self, column: Column) -> tuple[Column, ...]:
         """The columns of single trainings that belong to a column.
 
@@ -289,6 +316,16 @@ class Table:
         if row is None and self.isomorphic:
             row = self._rows[architecture] = self._rows_by_key.get(self.space.unique_key(architecture), -1)
         return -1 if row is None else row
+
+    def _refuse_isomorphic_rows(self) -> None:
+        for row, architecture in enumerate(self.architectures):
+            first = self._rows_by_key[self.space.unique_key(architecture)]
+            if first != row:
+                raise ValueError(
+                    "A table with one row for all isomorphic architectures must have different ones, but "
+                    f"{self.space.format(self.architectures[first])} and {self.space.format(architecture)} of "
+                    f"{self.name} are isomorphic; leave one out."
+                )
 
     def _numbered(self) -> dict[Architecture, int]:
         """The row of each architecture; refuses two of the same."""

@@ -11,7 +11,7 @@ from genas.cli import main
 from genas.commands import build_table as module
 from genas.commands.build_table import StandaloneNetwork, TrainingPlan, build_table, train_rows
 from genas.data import DataOptions
-from genas.errors import RunError
+from genas.errors import RunError, TrainingDiverged
 from genas.spaces import DARTS, NASBench201
 from genas.supernet import CellNetwork, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
 from genas.tables import Column, Table, load_table
@@ -120,6 +120,59 @@ def test_a_space_too_large_to_list(tmp_path: Path, trainings: list[tuple[int, tu
     assert DARTS().check(table.architectures[0])
 
 
+def test_a_training_that_diverges_is_left_out_and_counted(
+    tmp_path: Path,
+    trainings: list[tuple[int, tuple[int, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def diverging(network: CellNetwork, *given: object, seed: int) -> CellNetwork:
+        if seed == 0 and len(trainings) == 2:
+            raise TrainingDiverged("too high a rate")
+        return train_standalone(network, *given, seed=seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train_standalone", diverging)
+    table = built(tmp_path / "run", architectures=3)
+    assert len(table) == 2
+    lost = NASBench201().format(trainings[1][1])
+    assert f"diverged: 1 networks of seed 0, such as {lost}" in capsys.readouterr().out
+    built(tmp_path / "run", architectures=3)
+    assert len(trainings) == 3, "it would diverge again"
+
+
+def test_no_training_at_all_is_an_error(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(*_: object, **__: object) -> None:
+        raise TrainingDiverged("too high a rate")
+
+    monkeypatch.setattr(module, "train_standalone", diverging)
+    with pytest.raises(TrainingDiverged, match="No training kept its loss finite; lower the learning rate"):
+        built(tmp_path / "run", architectures=1)
+
+
+def test_a_relative_path_does_not_bind(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "My Own.npz", x_train=images, y_train=np.arange(40) % 4)
+    monkeypatch.chdir(tmp_path)
+    table = built(tmp_path / "run", architectures=1, data="npz:My Own.npz", data_options=DataOptions())
+    assert {column.dataset for column in table.columns} == {"my-own"}
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    built(tmp_path / "run", architectures=1, data=f"npz:{tmp_path / 'My Own.npz'}", data_options=DataOptions())
+    assert len(trainings) == 1
+
+
+def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    darts = DARTS()
+    only = darts.sample(np.random.default_rng(0))
+    monkeypatch.setattr(DARTS, "sample", lambda *_: only)
+    with pytest.raises(ValueError, match="2,000 random architectures of darts have only 1 different ones, but 2"):
+        module._order(darts, 2, seed=0)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,12 +180,16 @@ def test_a_space_too_large_to_list(tmp_path: Path, trainings: list[tuple[int, tu
         (["--repeats", "0"], "repeats must be at least 1, but got 0"),
         (["--architectures", "6467", "--data", "digits"], "nasbench201 has 6466 different architectures, but got 6467"),
         (["--compare", "nowhere.npz"], "nowhere.npz"),
+        (["--compare", "shipped"], "must have digits/valid/1 or digits/test/1, but shipped has cluttered-digits/"),
+        (["--compare", "shipped", "--space", "darts"], "must be of darts, but shipped is of nasbench201"),
+        (["--repeated", "3", "--repeats", "1"], "repeats must be at least 2 to train 3 architectures repeatedly"),
+        (["--architectures", "2", "--repeated", "3"], "repeated must be at most the number of architectures, 2"),
     ],
 )
 def test_bad_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
-    assert main(["build-table", str(tmp_path / "run"), *words]) == 1
+    assert main(["build-table", str(tmp_path / "run"), "--data", "digits", "--epochs", "1", *words]) == 1
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "run" / "table.npz").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_settings_need_another_folder(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:

@@ -15,7 +15,7 @@ from genas.commands.na_experiments import Landscape
 from genas.commands.na_published import DATASETS, PUBLISHED
 from genas.spaces import DARTS, NASBench201
 from genas.spaces.neighborhoods import AGGREGATES, all_architectures, variance_everywhere
-from genas.tables import Column, Table
+from genas.tables import Column, Table, load_table
 from genas.tables.nasbench201_csv import import_nasbench201_csv
 
 SPACE = NASBench201()
@@ -169,7 +169,7 @@ def test_columns_can_be_chosen(files, capsys: pytest.CaptureFixture[str]) -> Non
     ("table", "words", "message"),
     [
         ("both", [], "Choose what a search sees with --search: both has else/valid/5, own/valid/5"),
-        ("both", ["--search", "own/valid"], "Choose what a search is judged by with --truth: both has"),
+        ("both", ["--search", "own/valid"], "choose a truth among else/valid/5"),
         ("few", [], "must have every combination of genes and at most 131,072 of them"),
         ("like", ["--truth", "cifar11"], "The table like has no column cifar11"),
         ("like", ["--best", "7"], "best must be an even number, to be halved into flat and sharp, but got 7"),
@@ -184,6 +184,36 @@ def test_wrong_arguments_say_what_to_do(
 ) -> None:
     assert na_tables(files / f"{table}.npz", *words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_table_with_gaps_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {Column("own", kind, 5): [1.0] for kind in ("valid", "test")}
+    Table(SPACE, "one cell", "", "", [(0,) * 6], values).save(tmp_path / "one.npz")
+    assert na_tables(tmp_path / "one.npz") == 1
+    assert "a table of all 15,625 architectures, but own/test/5 of one cell lacks 15,624" in capsys.readouterr().err
+
+
+def test_errors_that_tie_have_no_tau(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = all_architectures(SPACE)
+    values = {Column("own", kind, 5): np.full(len(cells), 50.0) for kind in ("valid", "test")}
+    Table(SPACE, "level", "", "", cells, values).save(tmp_path / "level.npz")
+    assert na_tables(tmp_path / "level.npz", "--out", str(tmp_path / "out.json")) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["results"]["B"]["baseline"]["own"]
+    assert found == {"mean": None, "std": None, "values": [None, None]}
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_another_truth_beside_the_papers_does_not_hide_its_numbers(
+    files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    like, cells = load_table(str(files / "like.npz")), all_architectures(SPACE)
+    more = {column: like.values(column, cells) for column in like.columns}
+    more[Column("cifar10-valid", "test", 200)] = more[Column("cifar10", "test", 200)]
+    Table(SPACE, "more", "made up", "", cells, more).save(tmp_path / "more.npz")
+    assert na_tables(tmp_path / "more.npz") == 0
+    shown = capsys.readouterr().out
+    assert "cifar10-valid/test/200" in shown
+    assert "paper" in shown
 
 
 # ------------------------------------------------------------------------------------------------------------ real data

@@ -18,7 +18,7 @@ from genas.cli import main
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.rank import split_expressions
-from genas.commands.ranking_sample import default_columns, sample
+from genas.commands.ranking_sample import sample
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
 from genas.scores import ScoreStore
@@ -124,7 +124,8 @@ def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.Captur
     assert folder.name.startswith("made-up-12-")
     found, columns = result(folder), scores(folder)
     assert (found["architectures"], found["runs"], found["space"]) == (12, [str(own)], "nasbench201")
-    assert found["table"] == {"name": "made-up", "source": "made up", "checksum": "0123"}
+    fingerprint = load_table(table).fingerprint
+    assert found["table"] == {"name": "made-up", "source": "made up", "checksum": "0123", "fingerprint": fingerprint}
     (ranking,) = found["rankings"]
     assert [each["metric"] for each in ranking["metrics"]] == [
         *("angle", "-loss", "angle+flatness"),
@@ -325,7 +326,6 @@ def test_the_sample_is_seeded_and_covered() -> None:
     covered = np.where(np.arange(200) % 2, readings, np.nan)
     other = Column("cifar10", "test", 9)
     known = Table(SPACE, "t", "", "", architectures[::-1], {TEST: readings, other: covered})
-    assert default_columns(known) == [other, TEST]
     everything = sample(known, [TEST], "all", 0, unique=False)
     assert everything == architectures  # in the benchmark's order, whatever the table's is
     both = sample(known, [TEST, other], "all", 0, unique=False)
@@ -348,6 +348,26 @@ def test_a_table_of_classes_serves_all_their_members() -> None:
     assert sample(known, [TEST], "all", 0, unique=True) == rows
 
 
+def test_a_training_counts_once_unless_all_its_cells_are_asked_for(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(3, 0, 0, 0, 0, 0), (3, 3, 3, 3, 3, 3), (1, 3, 3, 3, 3, 3)]  # of the first there are many
+    Table(SPACE, "classes", "", "", rows, {TEST: [10.0, 20.0, 30.0]}, isomorphic=True).save(tmp_path / "t.npz")
+    words = ["rank", own, "--table", tmp_path / "t.npz", "--metrics", "angle", *FAST, "--samples", "all", "--out"]
+    assert run(*words, tmp_path / "out") == 0
+    assert result(tmp_path / "out")["architectures"] == 3
+    assert run(*words, tmp_path / "every", "--no-unique") == 0
+    assert result(tmp_path / "every")["architectures"] > 100
+
+
+def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_path: Path) -> None:
+    words = ["rank", own, "--table", tmp_path / "t.npz", "--truth", "digits", "--metrics", "angle", *FAST]
+    for count in (30, 40):
+        made_up_table(tmp_path / "t.npz", count=count)
+        assert run(*words) == 0
+    assert len(list((own / "rankings").iterdir())) == 2
+
+
 def test_other_spaces_are_ranked_as_their_tables_have_them(tmp_path: Path) -> None:
     darts = space("darts")
     table = made_up_table(tmp_path / "darts.npz", darts)
@@ -362,6 +382,14 @@ def test_joined_by_ranks(own: Path, table: Path, tmp_path: Path) -> None:
     assert run("rank", own, *words, tmp_path / "out") == 0
     assert 0 <= scores(tmp_path / "out")["angle+macs"].min() < scores(tmp_path / "out")["angle+macs"].max() <= 2
     assert scores(tmp_path / "out")["angle"].max() <= np.pi
+
+
+def test_the_join_reaches_into_neighbourhoods(own: Path, table: Path, tmp_path: Path) -> None:
+    words = ["--table", table, "--truth", "digits", "--metrics", "neighborhood(angle+macs)", *FAST]
+    for join in ("sum", "standardized"):
+        assert run("rank", own, *words, "--join", join, "--out", tmp_path / join) == 0
+    sums, standardized = (scores(tmp_path / join)["neighborhood(angle+macs)"] for join in ("sum", "standardized"))
+    assert not np.allclose(sums, standardized)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genas.metrics import ceiling_tau, kendall_tau, noise_ceiling
+from genas.metrics import RankingSettings, ceiling_tau, kendall_tau, noise_ceiling
 from genas.spaces import Architecture, NASBench201
 from genas.tables import Column, Table
 
@@ -50,6 +50,7 @@ def test_a_perfect_metric_reaches_the_ceiling_and_no_more(trainings: int, noise:
     assert found.architectures == (500 if trainings == 1 else 4000)
     reached = kendall_tau(truth[500:], known.values(MEAN, ranked))
     assert found.tau == pytest.approx(reached, abs=0.035 if trainings == 1 else 0.01)
+    assert found.low < found.tau < found.high < found.low + (0.1 if trainings == 1 else 0.03)
 
 
 def test_normal_truth_and_noise_have_a_closed_form() -> None:
@@ -105,5 +106,29 @@ def test_no_number_where_the_noise_is_not_known() -> None:
     readings = 50 + rng.normal(size=(2, 20))
     assert noise_ceiling(table(readings[:1]), MEAN, architectures(20)) is None
     assert noise_ceiling(table(readings, (0, "any")), MEAN, architectures(20)) is None
-    readings[0, :10], readings[1, 10:] = np.nan, np.nan
-    assert noise_ceiling(table(readings), MEAN, architectures(20)) is None
+    assert noise_ceiling(table(readings), MEAN, [architectures(21)[20]]) is None, "never trained"
+    readings[0, :9], readings[1, 18:] = np.nan, np.nan
+    assert noise_ceiling(table(readings), MEAN, architectures(20)) is None, "nine of both seeds"
+    readings[0, :9], readings[1, 18:] = readings[1, :9], readings[0, 18:]
+    assert noise_ceiling(table(readings), MEAN, architectures(20)) is not None
+    readings[:] = 50
+    assert noise_ceiling(table(readings), MEAN, architectures(20)) is None, "a tau of nothing but ties"
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    """Of 60 architectures with two seeds, as in a small table: the true ceiling of normal noise is known."""
+    expected, inside = 2 / math.pi * math.asin(math.sqrt(1 / (1 + 0.5**2))), 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        known = table(rng.normal(50, 1, size=60) + 0.5 * rng.normal(size=(2, 60)))
+        found = noise_ceiling(known, column(0), architectures(60), seed=seed)
+        assert found is not None
+        inside += found.low <= expected <= found.high
+    assert 88 <= inside <= 100
+
+
+def test_without_resamples_there_is_no_interval() -> None:
+    readings = np.random.default_rng(0).normal(50, 1, size=(2, 20))
+    found = noise_ceiling(table(readings), MEAN, architectures(20), RankingSettings(resamples=0))
+    assert found is not None
+    assert math.isnan(found.low)

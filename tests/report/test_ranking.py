@@ -71,11 +71,15 @@ def test_the_header_names_the_settings() -> None:
 
 def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
     metric = ScoredMetric("angle", False, (UP,))
-    assert "not known, as the table has no two seeds" in ranking(metric).ceiling_text()
-    known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.62, 1000, 1.2))
-    assert known.ceiling_text().startswith("noise ceiling: tau 0.750 for a perfect metric (two seeds agree at 0.620")
+    assert "not known; it takes 10 architectures, trained with two known seeds" in ranking(metric).ceiling_text()
+    known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.7, 0.8, 0.62, 1000, 1.2))
+    assert known.ceiling_text().startswith(
+        "noise ceiling: tau 0.750 [0.700, 0.800] for a perfect metric (two seeds agree at 0.620"
+    )
     assert known.plain(["a"])["noise_ceiling"] == {
         "tau": 0.75,
+        "low": 0.7,
+        "high": 0.8,
         "seed_tau": 0.62,
         "architectures": 1000,
         "trainings": 1.2,
@@ -109,10 +113,16 @@ def test_agreement_is_tau_between_metrics_where_both_have_scores() -> None:
     expected = kendall_tau(UP[:7], NOISY[:7])
     assert agreement.taus[:, 0, 1] == pytest.approx([expected, -1])
     np.testing.assert_array_equal(agreement.taus, agreement.taus.transpose(0, 2, 1))
+    between = f"{(expected - 1) / 2:.3f} ± {(expected + 1) / 2**0.5:.3f}"
     assert agreement.rows() == [
         ["tau-b between", "(1)", "(2)"],
-        ["a (1)", "1.000", f"{(expected - 1) / 2:.3f}"],
-        ["b (2)", f"{(expected - 1) / 2:.3f}", "1.000"],
+        ["a (1)", "1.000", between],
+        ["b (2)", between, "1.000"],
+    ]
+    assert Agreement.of([ScoredMetric(each.label, False, each.scores[:1]) for each in metrics]).rows()[1] == [  # type: ignore[index]
+        "a (1)",
+        "1.000",
+        f"{expected:.3f}",
     ]
     np.testing.assert_allclose(agreement.plain()["supernets"][1], [[1.0, -1.0], [-1.0, 1.0]])
 
@@ -130,9 +140,12 @@ def test_agreement_of_what_ranks_nothing_one_or_many() -> None:
 
 @pytest.fixture
 def found() -> Ranking:
-    metrics = [ScoredMetric(f"flatness(stds=[{k}e-3, {2 * k}e-3], kind=$in_d$)", k % 2 > 0, (NOISY,)) for k in range(5)]
+    metrics = [
+        ScoredMetric(f"flatness(stds=[{k}e-3, {2 * k}e-3], kind=$in_d$, alpha=1)", k % 2 > 0, (NOISY,))
+        for k in range(5)
+    ]
     metrics.append(ScoredMetric("nothing", False, (np.full(8, np.nan),)))
-    return ranking(*metrics, ceiling=NoiseCeiling(0.75, 0.62, 1000, 1.0))
+    return ranking(*metrics, ceiling=NoiseCeiling(0.75, 0.7, 0.8, 0.62, 1000, 1.0))
 
 
 def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Ranking) -> None:
@@ -142,7 +155,7 @@ def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Rankin
     np.testing.assert_array_equal(points.get_offsets(), np.stack([NOISY[:7], TRUTH[:7]], axis=1))
     assert {tuple(row) for row in best.get_offsets()} == {(6.0, 96.0), (5.0, 94.0)}
     assert f"τ = {found.metrics[0].text('tau', interval=True)}" in figure.axes[0].get_title()
-    assert figure.axes[0].get_title().count("…") == 0 or len(figure.axes[0].get_title().splitlines()[0]) <= 44
+    assert figure.axes[0].get_title().splitlines()[0] == "flatness(stds=[0e-3, 0e-3], kind=$in_d$, al…"
     assert "8 architectures; noise ceiling τ = 0.750" in figure.texts[0].get_text()
     assert math.isnan(found.metrics[5].values("tau")[0])
 

@@ -106,6 +106,15 @@ def test_all_cells_of_a_made_up_file(write: Writer) -> None:
     assert np.array_equal(one.values(TEST), table.values(TEST))
 
 
+def test_some_of_the_benchmarks_columns(write: Writer) -> None:
+    rows = [row[:3] for row in benchmark_rows(SPACE.size)]
+    table = import_nasbench201_csv(write(rows), [TEST])
+    assert table.columns == (TEST,)
+    asked = r"lacks the columns c100_test_200, .* choose with --columns '\[cifar10/test/200\]'"
+    with pytest.raises(TableError, match=asked):
+        import_nasbench201_csv(write(rows))
+
+
 def test_missing_cells_and_accuracies(write: Writer) -> None:
     rows = benchmark_rows(12)
     del rows[5]
@@ -219,7 +228,7 @@ def test_any_csv_with_one_row_for_all_isomorphic_cells(write: Writer) -> None:
     twin = (0, 0, 0, 0, 1, 0)  # a skip from a node that is zero
     assert SPACE.unique_key(twin) == SPACE.unique_key((0,) * 6)
     assert import_csv(path, SPACE, ACC, isomorphic=True).values(TEST, [twin]).tolist() == [77]
-    with pytest.raises(TableError, match=r"can not be imported: .* must have 1 rows, one for each unique_key"):
+    with pytest.raises(TableError, match=r"can not be imported: .* must have different ones, but .* are isomorphic"):
         import_csv(write([["genes", "acc"], ["0,0,0,0,0,0", "77"], ["0,0,0,0,1,0", "78"]]), SPACE, ACC, isomorphic=True)
 
 
@@ -251,6 +260,13 @@ def test_empty_fields_are_no_accuracies_where_that_is_allowed(write: Writer) -> 
     assert table.values(Column("a", "test", 1), missing="nan").tolist() == pytest.approx([np.nan, 60], nan_ok=True)
     with pytest.raises(TableError, match="acc must have an accuracy, but all its fields are empty"):
         import_csv(write([["arch", "acc"], ["3", ""]]), SPACE, ACC, partial=True)
+
+
+def test_files_of_spreadsheets(tmp_path: Path) -> None:
+    """With a byte order mark and a blank line at the end."""
+    path = tmp_path / "accuracies.csv"
+    path.write_text(f"arch,acc\n{string(7)},80\n\n", encoding="utf-8-sig")
+    assert import_csv(path, SPACE, ACC).accuracy(SPACE.from_index(7), "cifar10", "test") == 80
 
 
 def test_files_that_are_no_csv(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_one_row_serves_all_isomorphic_cells() -> None:
     assert np.array_equal(table.values(TEST, cells, missing="nan"), found, equal_nan=True)  # from memory now
     plain = Table.from_accuracies(SPACE, "t", "", "", {TEST: rows})
     assert np.isnan(plain.values(TEST, cells, missing="nan")).sum() > np.isnan(found).sum()
-    with pytest.raises(ValueError, match=rf"must have {len(classes)} rows, one for each unique_key, but t has"):
+    with pytest.raises(ValueError, match=r"must have different ones, but \|.* and \|.* of t are isomorphic"):
         Table.from_accuracies(SPACE, "t", "", "", {TEST: dict.fromkeys(cells[:300], 5.0)}, isomorphic=True)
 
 
@@ -207,6 +207,27 @@ def test_pickled_for_another_process() -> None:
 def test_refused(architectures: Sequence[Architecture], values: Sequence[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Table(SPACE, "t", "", "", architectures, {TEST: values})
+
+
+def test_default_truths_are_the_longest_means_of_each_data_set() -> None:
+    other = Column("own", "test", 12)
+    values = {TEST: [1.0], SHORT: [2.0], SEEDS[0]: [3.0], EARLY: [4.0], VALID: [5.0], other: [6.0]}
+    assert Table(SPACE, "t", "", "", CELLS[:1], values).default_truths() == (TEST, other)
+    with pytest.raises(ValueError, match=r"t has no test accuracy that is a mean over seeds; .* among cifar10-valid/"):
+        Table(SPACE, "t", "", "", CELLS[:1], {VALID: [5.0], HALF: [1.0]}).default_truths()
+
+
+def test_the_fingerprint_is_that_of_the_contents() -> None:
+    first = Table(SPACE, "a", "one", "1", CELLS[:2], {TEST: [1.0, 2.0]})
+    assert Table(SPACE, "b", "two", "2", CELLS[:2], {TEST: [1.0, 2.0]}).fingerprint == first.fingerprint
+    others = [
+        Table(SPACE, "a", "one", "1", CELLS[:2], {TEST: [1.0, 2.5]}),
+        Table(SPACE, "a", "one", "1", CELLS[:2], {SHORT: [1.0, 2.0]}),
+        Table(SPACE, "a", "one", "1", CELLS[1::-1], {TEST: [1.0, 2.0]}),
+        Table(SPACE, "a", "one", "1", CELLS[:1], {TEST: [1.0]}),
+        Table(SPACE, "a", "one", "1", CELLS[:2], {TEST: [1.0, 2.0]}, isomorphic=True),
+    ]
+    assert len({each.fingerprint for each in (first, *others)}) == 6
 
 
 def test_a_nan_is_no_accuracy() -> None:
