@@ -89,22 +89,16 @@ def build_table(
     """
     _check_counts(architectures, repeated, repeats, workers)
     where = resolve_device(device)
-    # A longer list of architectures is the same run: it extends the shorter one.
-    settings = {
-        name: value
-        for name, value in locals().items()
-        if name not in ("out", "architectures", "repeated", "repeats", "workers", "compare", "progress", "where")
-    }
     images = data_options.load(data, seed=seed)
-    data, data_options = absolute_data(data, data_options.data_root), absolute_options(data_options)
-    plan = TrainingPlan(space, data, data_options, network, training, seed, str(where))
+    place, options = absolute_data(data, data_options.data_root), absolute_options(data_options)
+    plan = TrainingPlan(space, place, options, network, training, seed, str(where))
     other = None if compare is None else _comparable(compare, plan)
     order = _order(plan.search_space, architectures, seed)
     if repeated > len(order):
         raise ValueError(f"repeated must be at most the number of architectures, {len(order)}, but got {repeated}.")
     facts = {**device_facts(where, torch.float32), "seed": seed, "data_split": images.split_source}
-    settings |= {"data": data, "data_options": data_options, "device": where.type}
-    settings["data_fingerprint"] = images.fingerprint
+    # How many architectures there are is no setting: a longer list is the same run and extends the shorter one.
+    settings = {**vars(plan), "device": where.type, "data_fingerprint": images.fingerprint}
     if workers is None:
         workers = available_cores() if where.type == "cpu" else 1
     with (
