@@ -209,10 +209,20 @@ class Scores:
         metric: The metric.
         executor: Runs the measurements; ``None``: this process.
         recipe: How the executor's workers make their context; needed with an executor.
+        progress: Whether each call shows a progress bar of its own.
     """
 
-    def __init__(self, context: Context, metric: Metric, executor: Executor | None, recipe: ContextRecipe) -> None:
+    def __init__(
+        self,
+        context: Context,
+        metric: Metric,
+        executor: Executor | None,
+        recipe: ContextRecipe,
+        *,
+        progress: bool = False,
+    ) -> None:
         self._context, self._metric, self._executor, self._recipe = context, metric, executor, recipe
+        self._progress = progress
 
     def __call__(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """Scores, higher is better, NaN where a measurement failed.
@@ -223,7 +233,7 @@ class Scores:
         Returns:
             Float64 array of shape ``(len(architectures),)``.
         """
-        if self._executor is not None:
+        if self._executor is not None or self._progress:
             needs = self._metric.needs(self._context, architectures)
-            measure(self._context, needs, self._executor, self._recipe)
+            measure(self._context, needs, self._executor, self._recipe, progress=self._progress)
         return self._metric.score(self._context, architectures)

@@ -19,6 +19,7 @@ from genas.metrics import (
     Context,
     CostOf,
     Flatness,
+    Join,
     Macs,
     Metric,
     Noise,
@@ -40,20 +41,23 @@ from genas.search import (
     SearchResult,
     search,
 )
+from genas.spaces.neighborhoods import is_listable
 from genas.supernet.project import TrainedSupernet, load_supernet
+
+SearcherName = Literal["evolution", "random", "exhaustive"]
 
 
 def evolve(
     run: Path,
     out: Path | None = None,
     metric: str = "angle+flatness",
-    join: Literal["sum", "standardized"] = "sum",
+    join: Join = "sum",
     noise: Noise = Noise(),  # noqa: B008 (frozen)
     alpha: float = 1.0,
     epsilon: float = 0.0,
     repeat_dilated_weight: bool = False,
     scoring: ScoringSettings = ScoringSettings(),  # noqa: B008 (frozen)
-    searcher: Literal["evolution", "random"] = "evolution",
+    searcher: SearcherName = "evolution",
     evolution: EvolutionConfig = EvolutionConfig(),  # noqa: B008 (frozen)
     max_macs: int | None = None,
     max_params: int | None = None,
@@ -78,15 +82,16 @@ def evolve(
             accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
             jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none; table(PATH, COLUMN), the
             truth itself; and those of other packages.
-        join: How several metrics are joined: sum (GeNAS), or standardized by the scores of random architectures.
+        join: How several metrics are joined: sum (GeNAS), standardized by the scores of random architectures, or by
+            rank, which needs all architectures at once: the searcher exhaustive.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.
         epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.
         repeat_dilated_weight: Repeat the slip of the authors' angle on DARTS: dilated convolutions count their BN
             weight twice.
         scoring: On what subnets are evaluated.
-        searcher: evolution, or random for as many random architectures.
-        evolution: Settings of the evolution.
+        searcher: evolution, random for as many random architectures, or exhaustive for all of a small space.
+        evolution: Settings of the evolution; its population and generations are those of random, too.
         max_macs: Most multiply-accumulates per image.
         max_params: Most trainable weights.
         cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or
@@ -114,6 +119,13 @@ def evolve(
     }
     scored_by = parse_metric(metric, settings=own, join=join)
     _refuse_unused(scored_by, own)
+    exhaustive = searcher == "exhaustive"
+    if join == "rank" and not exhaustive:
+        raise ValueError(
+            "A rank belongs to architectures that are scored together: join=rank needs the searcher exhaustive."
+        )
+    if exhaustive and evolution != EvolutionConfig():
+        raise ValueError("An exhaustive search has no settings of the evolution; leave them out.")
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
@@ -124,12 +136,13 @@ def evolve(
         worker_pool(workers, where, [scored_by]) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
-        scores = Scores(context, scored_by, executor, ContextRecipe(run, scoring, seed, str(where), precision))
+        recipe = ContextRecipe(run, scoring, seed, str(where), precision)
+        scores = Scores(context, scored_by, executor, recipe, progress=progress and exhaustive)
         opened.keep_log(lambda _: False)  # a continued search replays its log too
         found = search(
             _searcher(searcher, context, evolution, constraint, seed),
             scores,
-            progress=progress,
+            progress=progress and not exhaustive,  # of a single batch
             keep=top,
             on_batch=lambda batch: opened.log(_summary(batch)),
         )
@@ -173,7 +186,7 @@ def _constraint(
 
 
 def _searcher(
-    kind: Literal["evolution", "random"],
+    kind: SearcherName,
     context: Context,
     evolution: EvolutionConfig,
     constraint: Constraint | None,
@@ -182,8 +195,12 @@ def _searcher(
     space = context.space
     if kind == "evolution":
         return Evolution(space, seed=seed, config=evolution, constraint=constraint)
-    budget = evolution.population * evolution.generations
-    return RandomSearch(space, seed=seed, evaluations=budget, batch=evolution.population, constraint=constraint)
+    if kind == "random":
+        budget = evolution.population * evolution.generations
+        return RandomSearch(space, seed=seed, evaluations=budget, batch=evolution.population, constraint=constraint)
+    if not is_listable(space):
+        raise ValueError(f"An exhaustive search needs a space that can be listed, but {space.name} can not; evolve it.")
+    return RandomSearch(space, seed=seed, evaluations=space.size, batch=space.size, constraint=constraint)
 
 
 def _summary(batch: Batch) -> dict[str, Any]:

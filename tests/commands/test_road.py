@@ -17,10 +17,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from genas.cli import main
+from genas.metrics import ScoringSettings, parse_metric
 from genas.metrics import context as metric_context
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.spaces import NASBench201, space
+from genas.supernet.project import load_supernet
 
 TRAIN = [
     "--data",
@@ -101,6 +103,31 @@ def test_training_leaves_a_whole_run(supernet: Path) -> None:
     assert before.keys() == after.keys()
     assert any(not np.array_equal(before[name], after[name]) for name in before)
     assert 0 <= result(supernet)["subnets"]["mean_accuracy"] <= 1
+
+
+def test_an_exhaustive_search_ranks_the_whole_space(supernet: Path, tmp_path: Path) -> None:
+    words = ["--metric", "angle+2*count(live=True)", "--searcher", "exhaustive", "--join", "rank"]
+    assert run("evolve", supernet, *words, "--out", tmp_path / "out", *EVOLVE[-5:]) == 0
+    found, cells = result(tmp_path / "out"), list(NASBench201().architectures())
+    assert found["evaluations"] == len(cells)
+    context = metric_context.Context(load_supernet(supernet), ScoringSettings())
+    expected = parse_metric("angle+2*count(live=True)", join="rank").score(context, cells)
+    assert found["best"]["score"] == expected[cells.index(tuple(found["best"]["genes"]))] == expected.max()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--join", "rank"], "join=rank needs the searcher exhaustive"),
+        (["--searcher", "exhaustive", "--generations", "3"], "has no settings of the evolution; leave them out"),
+    ],
+)
+def test_ranks_and_lists_go_together(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", *words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_search_finds_the_best_of_what_it_scored(supernet: Path, tmp_path: Path) -> None:
