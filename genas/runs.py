@@ -250,7 +250,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = dict(leaves(old)), dict(leaves(new))
     differences = [
         f"  {name}: {before.get(name, '(not set)')} in the folder, {after.get(name, '(not set)')} now"
         for name in dict.fromkeys([*before, *after])
@@ -262,10 +262,19 @@ def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise RunError(f"{folder} holds a run with other settings:\n{lines}\n{cure}")
 
 
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings that are no groups, by their full names such as ``training.epochs``.
+
+    Args:
+        config: As in :attr:`Run.config`.
+        prefix: Before every name.
+
+    Yields:
+        Names and values.
+    """
     for name, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
-from genas.runs import Run
+from genas.runs import Run, leaves
 from genas.tables import Column, Table, load_table
 
 
@@ -23,8 +23,9 @@ def compare(
 ) -> None:
     """Compare what searches of several seeds have found, seed by seed.
 
-    Searches of one seed have the same data, initial weights and batches, so that their difference is less noisy than
-    their values. Disconnected results, which can only guess, are counted: one of them moves a mean by tens of percent.
+    Searches of one seed share the split of the data and, where network and batch sizes agree, initial weights and
+    batches, so that their difference is less noisy than their values. Disconnected results, which can only guess, are
+    counted: one of them moves a mean by tens of percent.
 
     Args:
         runs: Folders of finished searches of several seeds (genas search --seeds), separated by commas. The first one
@@ -41,17 +42,24 @@ def compare(
         raise ValueError(f"There must be two folders to compare, or more, but got {runs!r}.")
     _check_alike(searches)
     accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)
+    names = _names(searches)
     compared = {
-        column: [Comparison.of(each, values[0], found, level) for each, found in zip(searches, values, strict=True)]
+        column: [
+            Comparison.of(name, each.disconnected, values[0], found, level)
+            for name, each, found in zip(names, searches, values, strict=True)
+        ]
         for column, values in accuracies.items()
     }
     if json:
         plain = {column: [asdict(each) for each in comparisons] for column, comparisons in compared.items()}
         say(json_format.dumps(plain, indent=2))
         return
+    seeds = list(dict.fromkeys(seed for each in searches for seed in each.best))
     for column, (base, *others) in compared.items():
-        header = ["search", column, "values", "disconnected", f"difference [{level:.0%}]", "better/equal/worse"]
-        say(text_table(header, [[*base.row()[:4], "", ""], *(each.row() for each in others)]) + "\n")
+        shown = [f"seed {seed}" for seed in seeds]
+        header = [column, "mean", *shown, "disconnected", f"difference [{100 * level:g}%]", "better/equal/worse"]
+        rows = [[*base.row(seeds)[:-2], "", ""], *(each.row(seeds) for each in others)]
+        say(text_table(header, rows) + "\n")
 
 
 @final
@@ -60,15 +68,19 @@ class SeedResults:
     """What the searches of one method with several seeds have found.
 
     Args:
+        folder: Where they are.
         title: The method.
         config: The settings that the searches share.
+        fingerprints: For each seed that of the images.
         best: For each seed the best architecture, as ``result.json`` has it.
         disconnected: How many results connect input and output nowhere.
         truth: The column in which they were looked up.
     """
 
+    folder: Path
     title: str
     config: Mapping[str, Any]
+    fingerprints: Mapping[int, str]
     best: Mapping[int, Mapping[str, Any]]
     disconnected: int
     truth: str | None
@@ -95,7 +107,8 @@ class SeedResults:
                 "--seeds first."
             )
         best = {each["seed"]: each["best"] for each in summary["runs"]}
-        return cls(summary["title"], run.config, best, summary["disconnected"], summary["truth"])
+        images = {seed: Run.open(folder / f"seed-{seed}").config["data_fingerprint"] for seed in best}
+        return cls(folder, summary["title"], run.config, images, best, summary["disconnected"], summary["truth"])
 
 
 @final
@@ -104,7 +117,7 @@ class Comparison:
     """Accuracies of a search, and their differences from those of another search with the same seeds.
 
     Args:
-        search: The method.
+        search: What it is called.
         accuracies: For each seed, in percent; ``None`` where the table does not know the result.
         disconnected: How many results connect input and output nowhere.
         mean: Of the accuracies that are known; ``None`` without any.
@@ -132,7 +145,8 @@ class Comparison:
     @classmethod
     def of(
         cls,
-        search: SeedResults,
+        search: str,
+        disconnected: int,
         base: Mapping[int, float | None],
         accuracies: Mapping[int, float | None],
         level: float,
@@ -141,6 +155,7 @@ class Comparison:
 
         Args:
             search: What the accuracies belong to.
+            disconnected: How many of them are of results that connect input and output nowhere.
             base: The accuracies to compare with, by seed.
             accuracies: Those of the search.
             level: Coverage of the interval.
@@ -153,9 +168,9 @@ class Comparison:
         differences = np.array([a - b for a, b in pairs if a is not None and b is not None])
         low, high = _student_interval(differences, level)
         return cls(
-            search.title,
+            search,
             dict(accuracies),
-            search.disconnected,
+            disconnected,
             float(known.mean()) if len(known) else None,
             float(known.std(ddof=1)) if len(known) > 1 else None,
             float(differences.mean()) if len(differences) else None,
@@ -166,14 +181,14 @@ class Comparison:
             int((differences < 0).sum()),
         )
 
-    def row(self) -> list[str]:
-        """A line of text, in cells."""
+    def row(self, seeds: Sequence[int]) -> list[str]:
+        """A line of text, in cells, with the accuracies of these seeds."""
         spread = "" if self.std is None else f" ± {self.std:.2f}"
         interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
         return [
             self.search,
             "-" if self.mean is None else f"{self.mean:.2f}{spread}",
-            " ".join("-" if value is None else f"{value:.2f}" for value in self.accuracies.values()),
+            *("-" if (value := self.accuracies.get(seed)) is None else f"{value:.2f}" for seed in seeds),
             str(self.disconnected),
             "-" if self.difference is None else f"{self.difference:+.2f}{interval}",
             f"{self.better}/{self.equal}/{self.worse}",
@@ -213,22 +228,39 @@ def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
     return {column: [{seed: best["metrics"].get(column) for seed, best in each.best.items()} for each in searches]}
 
 
+def _names(searches: Sequence[SeedResults]) -> list[str]:
+    """The titles, with the folders where titles alone do not tell the searches apart."""
+    titles = [each.title for each in searches]
+    return [f"{each.title} ({each.folder.name})" if titles.count(each.title) > 1 else each.title for each in searches]
+
+
 def _check_alike(searches: Sequence[SeedResults]) -> None:
-    """Refuse searches of different spaces; name what else is not alike about the task."""
-    base = searches[0]
-    for other in searches[1:]:
+    """Refuse searches of different spaces; say what else is different besides the method."""
+    base, names = searches[0], _names(searches)
+    for name, other in zip(names[1:], searches[1:], strict=True):
         if other.config["space"] != base.config["space"]:
             raise ValueError(
-                f"The searches must be in one space, but {base.title} was in {base.config['space']} and {other.title} "
-                f"in {other.config['space']}."
+                f"The searches must be in one space, but {names[0]} was in {base.config['space']} and {name} in "
+                f"{other.config['space']}."
             )
-        different = [name for name in ("data", "data_options", "network") if other.config[name] != base.config[name]]
+        common = base.best.keys() & other.best.keys()
+        different = _different_settings(base, other)
+        if any(base.fingerprints[seed] != other.fingerprints[seed] for seed in common):
+            different.insert(0, "images")
         if different:
-            print(f"note: {other.title} and {base.title} differ in {', '.join(different)}, too.", file=sys.stderr)
+            print(f"note: {name} and {names[0]} differ in {', '.join(different)}.", file=sys.stderr)
         if other.best.keys() != base.best.keys():
-            print(
-                f"note: {other.title} and {base.title} have different seeds; common ones are paired.", file=sys.stderr
-            )
+            print(f"note: {name} and {names[0]} have different seeds; common ones are paired.", file=sys.stderr)
+
+
+def _different_settings(base: SeedResults, other: SeedResults) -> list[str]:
+    """What differs of the network and the length of the search; of the method, too, where it has the same title."""
+    found, known = dict(leaves(other.config)), dict(leaves(base.config))
+    compared = ["network.", "method.settings.epochs", "method.settings.batch_size", "precision"]
+    if other.title == base.title:
+        compared += ["method.", "na."]
+    names = [name for name in dict.fromkeys([*known, *found]) if name.startswith(tuple(compared))]
+    return [name for name in names if found.get(name) != known.get(name)]
 
 
 def _student_interval(differences: np.ndarray, level: float) -> tuple[float | None, float | None]:

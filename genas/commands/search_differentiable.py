@@ -18,6 +18,7 @@ from genas.files import write_json
 from genas.runs import Run
 from genas.search.differentiable import (
     A2MChanges,
+    A2MOptions,
     DifferentiableSearch,
     FlatnessName,
     Method,
@@ -100,9 +101,9 @@ def search_differentiable(
             raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
     search_space = space_by_name(space)
     named = preset(method, search_space, numbers)
-    named = parts.applied(named, settings.applied(named.settings))
+    named = parts.applied(named, settings)
     if flatness == "a2m":
-        named = replace(named, a2m=a2m.applied(named))
+        named = replace(named, a2m=a2m.applied(named).resolved(search_space))
     where = resolve_device(device)
     compute = resolve_precision("fp32" if precision == "auto" and named.needs_float32(flatness) else precision, where)
     facts = {**device_facts(where, compute), "threads": threads or available_cores()}
@@ -115,7 +116,7 @@ def search_differentiable(
         absolute_options(data_options),
         replace(network, affine=bool(network.affine)),
         named,
-        na,
+        na.resolved(search_space) if flatness == "na" else na,
         where.type,
         facts["precision"],
     )
@@ -165,9 +166,13 @@ class SearchPlan:
         return space_by_name(self.space)
 
     def description(self) -> str:
-        """The epochs, and all that the method has otherwise than first-order DARTS."""
+        """The epochs, all that the method has otherwise than first-order DARTS, and the options of its plug-in."""
         found, plain = _flat(self.method), _flat(Method())
         others = [f"{name}={value}" for name, value in found.items() if value != plain[name] and name != "epochs"]
+        if self.flatness == "a2m":
+            others += _others(self.method.a2m, A2MOptions())
+        elif self.flatness == "na":
+            others += _others(self.na, NAOptions())
         return ", ".join([f"{self.method.settings.epochs} epochs", *others])
 
     def settings(self) -> dict[str, Any]:
@@ -192,6 +197,10 @@ class SearchPlan:
         """The supernet before the search, on the CPU."""
         skeleton = self.network.skeleton(self.search_space, images)
         return CellNetwork.initialised(self.search_space, skeleton, seed, self.method.network_options)
+
+
+def _others(options: A2MOptions | NAOptions, usual: A2MOptions | NAOptions) -> list[str]:
+    return [f"{name}={value}" for name, value in vars(options).items() if value != vars(usual)[name]]
 
 
 def _flat(method: Method) -> dict[str, Any]:

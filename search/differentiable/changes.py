@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from genas.search.differentiable.a2m import Centre, Curvature
 from genas.search.differentiable.flatness import A2MOptions
 from genas.search.differentiable.lambda_hook import AlignmentForm
-from genas.search.differentiable.methods import Method
+from genas.search.differentiable.methods import DEPENDENTS, Method
 from genas.search.differentiable.relaxation import SkipShape
 from genas.search.differentiable.settings import SearchSettings
 from genas.supernet.mixtures import PartialScope
@@ -75,15 +76,8 @@ class SettingsChanges:
 
         Returns:
             New settings.
-
-        Raises:
-            ValueError: If a change is one that nothing reads.
         """
         given = _given(self)
-        if self.learn_alphas is False:
-            for name in ("alpha_learning_rate", "alpha_weight_decay", "search_batch_size", "augment_search", "warmup"):
-                if name in given:
-                    raise ValueError(f"{name} is set, but nothing reads it without learn_alphas; leave it out.")
         rate = _renamed(given, {"learning_rate": "start", "final_learning_rate": "end"})
         alphas = _renamed(given, {"alpha_learning_rate": "learning_rate", "alpha_weight_decay": "weight_decay"})
         return replace(
@@ -152,20 +146,44 @@ class MethodChanges:
     projection_interval: int | None = None
     projection_criterion: Literal["accuracy", "loss"] | None = None
 
-    def applied(self, method: Method, settings: SearchSettings) -> Method:
-        """The method with these changes and other settings.
+    def applied(self, method: Method, settings: SettingsChanges = SettingsChanges()) -> Method:
+        """The method with these changes.
 
         Args:
             method: A preset.
-            settings: Those that it gets.
+            settings: Changes of its settings.
 
         Returns:
-            A new method. One of ``beta_slope`` and ``beta_end`` takes the place of the other.
+            A new method. One of ``beta_slope`` and ``beta_end`` takes the place of the other; what the preset says
+            about a part that is switched off goes with it.
+
+        Raises:
+            ValueError: If a change is one that nothing reads.
         """
         given = _given(self)
         if {"beta_slope", "beta_end"} & given.keys():
             given = {"beta_slope": None, "beta_end": None, **given}
-        return replace(method, settings=settings, **given)
+        after = SimpleNamespace(**{**vars(method), **given})
+        unread = [name for names, _, reads in DEPENDENTS if not reads(after) for name in names]
+        given = {**{name: getattr(Method, name) for name in unread}, **given}
+        found = replace(method, settings=settings.applied(method.settings), **given)
+        _refuse_unread(found, settings)
+        return found
+
+
+def _refuse_unread(method: Method, changes: SettingsChanges) -> None:
+    """Without a moving architecture, batches of the search are for projections and eigenvalues alone."""
+    if method.settings.learn_alphas:
+        return
+    unread = {"alpha_learning_rate", "alpha_weight_decay", "search_batch_size", "augment_search"}
+    unread |= {"warmup", "update_order"}
+    if method.select == "projection":
+        unread -= {"search_batch_size"}
+    if method.stop == "eigenvalue" or method.settings.eigenvalue_every:
+        unread -= {"search_batch_size", "augment_search", "alpha_weight_decay"}
+    for name in _given(changes):
+        if name in unread:
+            raise ValueError(f"{name} is set, but nothing reads it without learn_alphas; leave it out.")
 
 
 @dataclass(frozen=True)
@@ -207,8 +225,9 @@ class A2MChanges:
         given = _given(self)
         found = replace(method.a2m, **given)
         for name, needed, there in (
-            ("epsilon", "a finite difference", found.curvature not in ("exact", "none")),
-            ("centre", "a curvature", found.curvature != "none"),
+            ("curvature", "rho", found.rho != 0),
+            ("epsilon", "a finite difference", found.curvature not in ("exact", "none") and found.rho != 0),
+            ("centre", "a curvature", found.curvature != "none" and found.rho != 0),
             ("include_edge_logits", "edge_normalization", method.edge_normalization),
             ("perturb_regularizer", "beta decay", method.has_beta),
             ("allow_unrolled", "second_order", method.second_order),

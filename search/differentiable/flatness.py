@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from genas.choices import check_choices
@@ -47,6 +47,10 @@ class A2MOptions:
         """The length on a space."""
         return (1e-2 if space.is_product else 1e-1) if self.rho is None else self.rho
 
+    def resolved(self, space: SearchSpace) -> A2MOptions:
+        """The same with the default of the space written out, for a record."""
+        return replace(self, rho=self.rho_on(space))
+
 
 A2M_CODE = A2MOptions(curvature="central_fd", centre="alpha_tilde", perturb_regularizer=True)
 """A²M as its authors' code computes it."""
@@ -76,16 +80,24 @@ class NAOptions:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.neighbors == "multiplicative" and self.epsilon != 0.1:
+        if self.neighbors == "multiplicative" and self.epsilon != NAOptions.epsilon:
             raise ValueError("epsilon is a size of additive neighbours, but neighbors is multiplicative; leave it out.")
-        if self.aggregate != "variance" and self.deviation_weight != 1:
+        if self.aggregate != "variance" and self.deviation_weight != NAOptions.deviation_weight:
             raise ValueError(
                 f"deviation_weight belongs to the aggregate variance, but aggregate is {self.aggregate}; leave it out."
             )
 
+    def distance_in(self, space: SearchSpace) -> int:
+        """The distance in a space."""
+        return (2 if space.is_product else 6) if self.distance is None else self.distance
+
+    def resolved(self, space: SearchSpace) -> NAOptions:
+        """The same with the default of the space written out, for a record."""
+        return replace(self, distance=self.distance_in(space))
+
     def neighbors_in(self, space: SearchSpace) -> Neighbors:
         """The neighbours in a space."""
-        distance = (2 if space.is_product else 6) if self.distance is None else self.distance
+        distance = self.distance_in(space)
         if self.neighbors == "multiplicative":
             return MultiplicativeNeighbors(space, distance, scope=self.scope)
         return AdditiveNeighbors(space, distance, epsilon=self.epsilon, scope=self.scope)

@@ -97,7 +97,8 @@ def _estimate(loss: Tensor, gradient: Alphas) -> Estimate:
 class Unrolled(ArchitectureGradient):
     r"""The gradient of the search loss at the weights one training step ahead, a step that depends on the parameters.
 
-    With v the momentum buffer, mu and lambda momentum and weight decay,
+    With v the momentum buffer, mu and lambda momentum and weight decay (plain momentum, as in the authors' code, also
+    where the training's is Nesterov's),
 
     .. math:: w' &= w - \xi (\mu v + \nabla_w L_{train}(w, \alpha) + \lambda w), \\
               \nabla_\alpha L_{search}(w', \alpha) &= \partial_\alpha L_{search}(w', \alpha)
@@ -156,7 +157,9 @@ class Unrolled(ArchitectureGradient):
             mixed = derivative_along(tuple(slopes.values()), tuple(uphill.values()), points)
         else:
             mixed = self._difference(step, points, uphill)
-        return _estimate(loss, moved(direct, -xi, mixed))
+        value = loss.detach()
+        gradient = tuple(part.detach() for part in moved(direct, -xi, mixed))
+        return Estimate(value, gradient, {"search_loss_ahead": value})
 
     def _length(self, step: SearchStep) -> float:
         return step.learning_rate if self.xi is None else self.xi

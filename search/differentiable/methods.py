@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, final, get_args
+from typing import Any, Literal, NamedTuple, final, get_args
 
 import torch
 
@@ -30,11 +30,53 @@ from genas.supernet.mixtures import MixtureOptions, PartialScope
 from genas.supernet.schedules import LearningRate
 
 Numbers = Literal["recommended", "code", "a2m-code"]
-"""Whose numbers a preset has: those that we recommend, those of the method's published scripts, slips included, or
-those with which A²M's authors ran it."""
+"""Whose numbers a preset has: those that we recommend, those of the method's published scripts, or those with which
+A²M's authors ran it.
+
+Their numbers are not all that their code does: on DARTS it grew the strength of β-decay within each epoch, with the
+number of the batch; it kept the architecture parameters of DARTS-PT where they were at the beginning; and it stopped
+after ten epochs without a better validation loss. None of this is repeated here.
+"""
 
 
-_STOP_NUMBERS = ("stop_frequency", "stop_window", "stop_delta", "stop_factor", "stop_earliest")
+@final
+class Dependent(NamedTuple):
+    """Fields of a :class:`Method` that only some methods read.
+
+    Args:
+        names: The fields.
+        needed: What must be set so that they are read, for messages.
+        reads: Whether a method, or anything with its fields, reads them.
+    """
+
+    names: tuple[str, ...]
+    needed: str
+    reads: Callable[[Any], bool]
+
+
+DEPENDENTS = (
+    Dependent(
+        ("beta_weights",),
+        "beta_slope or beta_end",
+        lambda method: method.beta_slope is not None or method.beta_end is not None,
+    ),
+    Dependent(("alignment_form", "alignment_epsilon"), "alignment", lambda method: method.alignment > 0),
+    Dependent(("smoothing_start", "smoothing_end"), "smoothing", lambda method: method.smoothing != "none"),
+    Dependent(("partial_scope",), "partial_channels", lambda method: method.partial_channels > 1),
+    Dependent(("skip_shape",), "skip_strength", lambda method: method.skip_strength > 0),
+    Dependent(
+        ("stop_frequency", "stop_window", "stop_delta", "stop_factor", "stop_earliest"),
+        "stop=eigenvalue",
+        lambda method: method.stop == "eigenvalue",
+    ),
+    Dependent(("most_skips",), "stop=skips", lambda method: method.stop == "skips"),
+    Dependent(
+        ("projection_interval", "projection_criterion"),
+        "select=projection",
+        lambda method: method.select == "projection",
+    ),
+)
+"""Which fields of a method are read only with which others."""
 
 
 @final
@@ -68,7 +110,7 @@ class Method:
         stop_delta: Number of eigenvalues between the averages that are compared.
         stop_factor: Growth that ends the search.
         stop_earliest: First epoch that may be the result.
-        most_skips: Skip connections that ``skips`` allows in a cell.
+        most_skips: Skip connections that ``skips`` allows in a cell, on DARTS the normal one.
         select: How the architecture is read off: by the ``weights`` of the operations, or by ``projection`` (DARTS-PT).
         projection_interval: Epochs of tuning between two rounds of the projection.
         projection_criterion: What a removal costs there.
@@ -108,19 +150,12 @@ class Method:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        usual = {each.name: each.default for each in dataclasses.fields(self)}
-        for names, used, needed in (
-            (("beta_weights",), self.has_beta, "beta_slope or beta_end"),
-            (("alignment_form", "alignment_epsilon"), self.alignment > 0, "alignment"),
-            (("smoothing_start", "smoothing_end"), self.smoothing != "none", "smoothing"),
-            (("partial_scope",), self.partial_channels > 1, "partial_channels"),
-            (("skip_shape",), self.skip_strength > 0, "skip_strength"),
-            (_STOP_NUMBERS, self.stop == "eigenvalue", "stop=eigenvalue"),
-            (("most_skips",), self.stop == "skips", "stop=skips"),
-            (("projection_interval", "projection_criterion"), self.select == "projection", "select=projection"),
-        ):
+        for name in ("alignment", "skip_strength"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, but got {getattr(self, name)}.")
+        for names, needed, reads in DEPENDENTS:
             for name in names:
-                if not used and getattr(self, name) != usual[name]:
+                if not reads(self) and getattr(self, name) != getattr(Method, name):
                     raise ValueError(f"{name} is set, but nothing reads it without {needed}; set that too, or neither.")
         if self.select == "projection" and self.stop != "epochs":
             raise ValueError(
@@ -140,9 +175,9 @@ class Method:
                 "The look-ahead of second_order decays all weights, so decay_scope must be all, but got "
                 f"{settings.decay_scope!r}."
             )
-        if not self.settings.learn_alphas and (self.has_beta or self.second_order):
+        if not settings.learn_alphas and (self.has_beta or self.second_order or self.stop == "skips"):
             raise ValueError(
-                "Without learn_alphas nothing reads the architecture's gradient, but beta or second_order is set."
+                "Without learn_alphas the architecture stays what it is, but beta, second_order or stop=skips is set."
             )
 
     @property
@@ -190,7 +225,7 @@ class Method:
             ),
             flat_gradient(plain, self._beta(), space, flatness, self.a2m, na),
             self._weight_step(),
-            stopping=self._stopping(),
+            stopping=self._stopping(space),
         )
 
     def search(
@@ -221,6 +256,8 @@ class Method:
         """
         if precision != torch.float32 and (name := self._small_difference(flatness)):
             raise ValueError(f"{name} is a small difference that bfloat16 turns into noise; choose precision fp32.")
+        if network.options != self.network_options:
+            raise ValueError(f"The network must be built with {self.network_options}, but has {network.options}.")
         parts, projection = self.parts(network.space, flatness, na), self.projection
         parts.weight_step.check(network.cell_types)
         if projection is None:
@@ -252,16 +289,19 @@ class Method:
             return RandomSmoothing(radius)
         return AdversarialSmoothing(radius) if self.smoothing == "adversarial" else Plain()
 
-    def _stopping(self) -> Stopping:
+    def _stopping(self, space: SearchSpace) -> Stopping:
+        moving = self.settings.warmup_epochs  # before, the architecture is the random one of the beginning
         if self.stop == "eigenvalue":
             return DominantEigenvalue(
                 frequency=self.stop_frequency,
                 window=self.stop_window,
                 delta=self.stop_delta,
                 factor=self.stop_factor,
-                earliest=self.stop_earliest,
+                earliest=max(self.stop_earliest, moving),
             )
-        return SkipCount(self.most_skips, earliest=self.settings.warmup_epochs) if self.stop == "skips" else Fixed()
+        if self.stop == "skips":
+            return SkipCount(self.most_skips, cell=space.cell_types[0].name, earliest=moving)
+        return Fixed()
 
     @property
     def projection(self) -> ProjectionSettings | None:
@@ -370,6 +410,9 @@ def _sdarts_adv(space: SearchSpace, numbers: Numbers) -> Method:
 
 def _pc(space: SearchSpace, numbers: Numbers) -> Method:
     """The published numbers are for DARTS; on NAS-Bench-201 we keep that space's batch and learning rates."""
+    if numbers == "a2m-code":
+        scope: PartialScope = "cell" if _is_nasbench201(space) else "edges"
+        return Method(SearchSettings(), partial_channels=4, partial_scope=scope)
     # The code rests the architecture for 15 epochs, whatever their number; we, for the same share of them.
     settings = SearchSettings(warmup=0.3 if numbers == "recommended" else 15)
     if not _is_nasbench201(space):
@@ -379,8 +422,7 @@ def _pc(space: SearchSpace, numbers: Numbers) -> Method:
             learning_rate=LearningRate(0.1, 0.0),
             alphas=AlphaOptimization(learning_rate=6e-4),
         )
-    cellwise = numbers == "a2m-code" and _is_nasbench201(space)
-    return Method(settings, partial_channels=4, partial_scope="cell" if cellwise else "edges", edge_normalization=True)
+    return Method(settings, partial_channels=4, edge_normalization=True)
 
 
 def _es(space: SearchSpace, numbers: Numbers) -> Method:  # noqa: ARG001 (the same on all spaces)

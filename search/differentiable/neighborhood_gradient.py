@@ -148,7 +148,8 @@ class NeighborhoodGradient(ArchitectureGradient):
         if self.aggregate == "max":
             values = self._values(step, alphas)
             # The log has the function inside for the architecture's search loss: only the worst loss is looked into.
-            estimates = [Estimate(value, (), {"search_loss": values[0]}) for value in values]
+            name = "search_loss_ahead" if self.unrolls_weights else "search_loss"
+            estimates = [Estimate(value, (), {name: values[0]}) for value in values]
             worst = int(values.argmax())
             found = self.inner.estimate(self._at(step, worst), alphas)
             estimates[worst] = dataclasses.replace(found, diagnostics=estimates[worst].diagnostics)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import torch
+from torch.nn import functional
 
 from genas.data import ImageData
 from genas.search.differentiable.objective import NetworkObjective
@@ -80,9 +81,9 @@ class ProjectedSearch(DifferentiableSearch):
         """The schedule's, and a constant one while the supernet is tuned."""
         return self._pace.learning_rate if epoch >= self.settings.epochs else super().learning_rate(epoch, position)
 
-    def objective(self, search_batch: Batch, training_batch: Batch) -> Objective:
+    def objective(self, search_batch: Batch, training_batch: Batch, precision: torch.dtype | None = None) -> Objective:
         """The losses of a step with the decisions applied."""
-        plain = super().objective(search_batch, training_batch)
+        plain = super().objective(search_batch, training_batch, precision)
         return ProjectedObjective(plain, self.projection) if self.projection.rounds_done else plain
 
     def before_reading_off(self) -> None:
@@ -112,7 +113,7 @@ class ProjectedSearch(DifferentiableSearch):
             mixtures: One per cell type.
 
         Returns:
-            The accuracy in [0, 1], or the negative mean loss; higher is better.
+            The accuracy in [0, 1], or the negative mean cross entropy, without label smoothing; higher is better.
         """
         split, total = self.data.valid, 0.0
         size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
@@ -129,7 +130,7 @@ class ProjectedSearch(DifferentiableSearch):
             if self._pace.criterion == "accuracy":
                 total += float((logits.argmax(dim=1) == labels).sum())
             else:
-                total -= float(self.loss(logits, labels)) * len(labels)
+                total -= float(functional.cross_entropy(logits, labels)) * len(labels)
         return total / len(split)
 
     def state(self) -> dict[str, Any]:

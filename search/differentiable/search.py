@@ -100,7 +100,7 @@ class DifferentiableSearch(Trainer):
         self.history: list[EpochSummary] = []
         self.outcome: Outcome | None = None
         self._diagnostics: dict[str, tuple[Tensor, int]] = {}
-        self._last_step: SearchStep | None = None
+        self._last: tuple[SearchStep, Batch] | None = None
 
     @property
     def finished(self) -> bool:
@@ -130,7 +130,8 @@ class DifferentiableSearch(Trainer):
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """Move architecture and weights, each on its own batch."""
         batch = self._search_batch("search batches", self.step_number)
-        step = self._last_step = self._step(self.objective(batch, (images, labels)))
+        step = self._step(self.objective(batch, (images, labels)))
+        self._last = step, batch
         if self.settings.update_order == "alpha_first":
             self._move_alphas(step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -217,13 +218,13 @@ class DifferentiableSearch(Trainer):
         """The epoch for all that follows a schedule: after the last one, the last one goes on."""
         return min(self.epoch, self.settings.epochs - 1)
 
-    def objective(self, search_batch: Batch, training_batch: Batch) -> Objective:
-        """The losses of a step on its two batches."""
+    def objective(self, search_batch: Batch, training_batch: Batch, precision: torch.dtype | None = None) -> Objective:
+        """The losses of a step on its two batches; by default in the precision of the search."""
         return NetworkObjective(
             self.network,
             search_batch=search_batch,
             training_batch=training_batch,
-            precision=self.precision,
+            precision=precision or self.precision,
             label_smoothing=self.settings.label_smoothing,
             track_statistics=self.settings.track_statistics,
             seed=derived_seed(self.seed, "noise operations", self.step_number),
@@ -286,11 +287,12 @@ class DifferentiableSearch(Trainer):
 
     def _eigenvalue(self) -> float:
         """The dominant eigenvalue of the plain search loss on the last batch of the epoch, and on more if asked."""
-        assert self._last_step is not None  # an epoch ends in the process that took its last step
-        steps = [self._last_step]
-        for extra in range(1, self.settings.eigenvalue_batches):
-            number = self.epoch * self.settings.eigenvalue_batches + extra
-            batch = self._search_batch("eigenvalue batches", number)
-            steps.append(replace(self._last_step, objective=self.objective(batch, batch)))
+        assert self._last is not None  # an epoch ends in the process that took its last step
+        last, batch = self._last
+        first = self.epoch * self.settings.eigenvalue_batches
+        others = range(first + 1, first + self.settings.eigenvalue_batches)
+        batches = [batch, *(self._search_batch("eigenvalue batches", number) for number in others)]
+        # bfloat16 would move it by as much as the growth that ends a search.
+        steps = [replace(last, objective=self.objective(each, each, torch.float32)) for each in batches]
         decay = self.settings.alphas.weight_decay
         return dominant_eigenvalue(steps, self.alphas, FirstOrder(), weight_decay=decay)

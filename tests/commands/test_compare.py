@@ -16,7 +16,13 @@ from genas.tables import Column, Table
 
 
 def searched(
-    folder: Path, title: str, found: Mapping[int, int], *, truth: str | None = "digits/test/10", **config: Any
+    folder: Path,
+    title: str,
+    found: Mapping[int, int],
+    *,
+    truth: str | None = "digits/test/10",
+    images: str = "those",
+    **config: Any,
 ) -> Path:
     """A folder as ``genas search --seeds`` leaves it, in which a seed has found the cell of an index."""
     space = NASBench201()
@@ -30,10 +36,12 @@ def searched(
         }
         for seed, index in found.items()
     ]
-    settings = {"command": "search", "space": "nasbench201", "data": "digits", "data_options": {}, "network": {}}
+    settings = {"command": "search", "space": "nasbench201", "network": {"cells": 5}, "precision": "fp32"}
     with Run.create(folder, settings | config) as run:
         summary = {"title": title, "runs": runs, "disconnected": 1, "truth": truth}
         run.result.write_text(json.dumps(summary))
+    for seed in found:
+        Run.create(folder / f"seed-{seed}", {"data_fingerprint": images}).close()
     return folder
 
 
@@ -66,8 +74,10 @@ def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFi
     assert (second["low"], second["high"]) == pytest.approx((5 / 3 - half, 5 / 3 + half))
     assert compare(f"{base},{other}", "--level", "0.5") == 0
     out = capsys.readouterr().out
-    assert "31.67 ± 19.60  34.00 11.00 50.00" in out
+    assert "mean  seed 0  seed 1  seed 2" in out
+    assert "31.67 ± 19.60   11.00   50.00   34.00" in out
     assert "+1.67 [+0.69, +2.65]" in out  # 0.8164966 standard errors
+    assert "difference [50%]" in out
 
 
 def test_results_are_looked_up_in_another_table(
@@ -84,12 +94,29 @@ def test_results_are_looked_up_in_another_table(
 
 def test_what_differs_besides_the_method_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = searched(tmp_path / "a", "darts", {0: 2000, 1: 4000})
-    other = searched(tmp_path / "b", "pc-darts", {1: 4200, 7: 8000}, data="cifar10", network={"cells": 1})
+    other = searched(
+        tmp_path / "b",
+        "pc-darts",
+        {1: 4200, 7: 8000},
+        images="others",
+        network={"cells": 1},
+        method={"a2m": {"rho": 1}},
+    )
     assert compare(f"{base},{other}") == 0
     shown = capsys.readouterr()
-    assert "pc-darts and darts differ in data, network" in shown.err
+    assert "note: pc-darts and darts differ in images, network.cells.\n" in shown.err
     assert "different seeds; common ones are paired" in shown.err
     assert "+1.00  " in shown.out
+
+
+def test_searches_of_one_title_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"small": {"a2m": {"rho": 0.01}}, "large": {"a2m": {"rho": 0.1}}}
+    base, other = (searched(tmp_path / name, "darts", {0: 2000}, method=each) for name, each in settings.items())
+    assert compare(f"{base},{other}", "--level", "0.995") == 0
+    shown = capsys.readouterr()
+    assert "darts (small)" in shown.out
+    assert "[99.5%]" in shown.out
+    assert "darts (large) and darts (small) differ in method.a2m.rho" in shown.err
 
 
 def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +128,7 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
         ([str(base)], "two folders to compare, or more"),
         ([f"{base},{tmp_path / 'none'}"], "none"),
         ([f"{base},{tmp_path / 'd'}"], "search with --seeds first"),
-        ([f"{base},{strange}"], "in one space, but darts was in nasbench201 and darts in s1"),
+        ([f"{base},{strange}"], "in one space, but darts (a) was in nasbench201 and darts (b) in s1"),
         ([f"{base},{elsewhere}"], "looked up in the same column"),
         ([f"{base},{base}", "--truth", "digits"], "give --table"),
         ([f"{base},{base}", "--table", str(table), "--truth", "cifar10"], "cifar10"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -13,7 +14,7 @@ from genas.cli import main
 from genas.commands.search_summary import Truth, report_runs, summarize
 from genas.runs import Run
 from genas.spaces import NASBench201, space
-from genas.tables import Column, Table
+from genas.tables import Column, Table, load_table
 
 COMMON = "--data digits --max-train 20 --max-valid 20 --cells 1 --batch-size 10 --threads 1 --no-progress --device cpu"
 WORDS = [*COMMON.split(), "--channels", "4", "--epochs", "2"]
@@ -43,7 +44,7 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("search", folder, "--method", "beta-darts", "--flatness", "a2m", *WORDS) == 0
     shown = capsys.readouterr().out
     found, log = result(folder), Run.open(folder).read_log()
-    assert shown.startswith("beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, beta_end=50.0\n")
+    assert shown.startswith("beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, beta_end=50.0, rho=0.01\n")
     assert "beta-darts + a2m, seed 0: all 2 epochs were run" in shown
     assert found["best"]["architecture"] in shown
     assert found["best"] == found["top"][0]
@@ -57,7 +58,7 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = Run.open(folder).config
     assert config["method"]["beta_end"] == 50
     assert config["network"]["affine"] is False
-    assert config["method"]["a2m"]["rho"] is None
+    assert config["method"]["a2m"]["rho"] == 0.01
 
 
 def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
@@ -99,9 +100,13 @@ def test_the_table_that_comes_with_genas(tmp_path: Path) -> None:
     words = [*WORDS, "--data", "cluttered-digits", "--table", "shipped", "--seeds", "0,1"]
     assert run("search", tmp_path / "runs", *words) == 0
     summary = result(tmp_path / "runs")
-    assert summary["truth"] == "cluttered-digits/test/5"
-    assert summary["known"] == sum(value is not None for value in summary["values"])
-    assert all(value is None or 9 < value < 100 for value in summary["values"])
+    shipped = load_table("shipped")
+    truth = shipped.find("cluttered-digits")
+    assert summary["truth"] == str(truth)
+    expected = shipped.values(truth, [tuple(run["best"]["genes"]) for run in summary["runs"]], missing="nan")
+    assert [np.nan if value is None else value for value in summary["values"]] == pytest.approx(expected, nan_ok=True)
+    known = shipped.covered(truth)[0]
+    assert Truth(shipped, truth).metrics(known) == {str(truth): shipped.values(truth, [known])[0]}
 
 
 def test_the_mean_says_which_results_are_not_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:

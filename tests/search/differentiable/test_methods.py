@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from genas.data import DataOptions, ImageData
+from genas.data import DataOptions, ImageData, load_data
 from genas.search.differentiable import (
     A2M,
     A2M_CODE,
@@ -237,13 +238,13 @@ def test_changes_reach_what_they_name() -> None:
     assert found.learning_rate == LearningRate(0.1, 0.01)
     assert (found.alphas.learning_rate, found.alphas.weight_decay) == (1e-2, 1e-3)
     beta = method("beta-darts", NB201)
-    assert MethodChanges(beta_slope=0.5).applied(beta, beta.settings).beta_end is None
-    assert MethodChanges().applied(beta, found) == replace(beta, settings=found)
-    early = MethodChanges(stop_earliest=2, stop_window=3).applied(method("darts-es", NB201), found)
+    assert MethodChanges(beta_slope=0.5).applied(beta).beta_end is None
+    assert MethodChanges().applied(beta, changes) == replace(beta, settings=changes.applied(beta.settings))
+    early = MethodChanges(stop_earliest=2, stop_window=3).applied(method("darts-es", NB201))
     assert early.parts(NB201).stopping == DominantEigenvalue(window=3, earliest=2)
-    cellwise = MethodChanges(partial_scope="cell").applied(method("pc-darts", NB201), found)
+    cellwise = MethodChanges(partial_scope="cell").applied(method("pc-darts", NB201))
     assert cellwise.network_options == MixtureOptions(partial_channels=4, partial_scope="cell")
-    assert isinstance(MethodChanges(stop="skips", most_skips=1).applied(beta, found).parts(NB201).stopping, SkipCount)
+    assert isinstance(MethodChanges(stop="skips", most_skips=1).applied(beta).parts(NB201).stopping, SkipCount)
 
 
 def test_every_change_has_something_to_change() -> None:
@@ -273,6 +274,9 @@ def test_every_change_has_something_to_change() -> None:
         ({"smoothing": "random", "alignment": 0.1}, "choose one"),
         ({"smoothing": "randm"}, "Did you mean 'random'"),
         ({"settings": SearchSettings(learn_alphas=False), "second_order": True}, "Without learn_alphas"),
+        ({"settings": SearchSettings(learn_alphas=False), "stop": "skips"}, "Without learn_alphas"),
+        ({"alignment": -0.25}, "alignment must be finite and not negative, but got -0.25"),
+        ({"skip_strength": math.nan}, "skip_strength must be finite and not negative, but got nan"),
         ({"settings": SearchSettings(decay_scope="weights"), "second_order": True}, "decay_scope must be all"),
         ({"settings": SearchSettings(eigenvalue_batches=2)}, "no eigenvalue is computed"),
     ],
@@ -290,6 +294,7 @@ def test_what_cannot_be_or_does_nothing_is_refused(changed: dict[str, Any], mess
         ("darts", {"include_edge_logits": False}, "without edge_normalization"),
         ("darts", {"perturb_regularizer": True}, "without beta decay"),
         ("darts", {"allow_unrolled": True}, "without second_order"),
+        ("darts", {"rho": 0.0, "curvature": "none"}, "curvature is set, but nothing reads it without rho"),
     ],
 )
 def test_options_of_a2m_that_nothing_reads_are_refused(method_name: str, changed: dict[str, Any], message: str) -> None:
@@ -305,10 +310,44 @@ def test_changes_of_a2m_win_over_the_numbers_of_the_code() -> None:
     assert A2MChanges().applied(method("darts", NB201)) == A2MOptions()
 
 
-@pytest.mark.parametrize("name", ["alpha_learning_rate", "warmup", "search_batch_size"])
+@pytest.mark.parametrize("name", ["alpha_learning_rate", "warmup", "search_batch_size", "update_order"])
 def test_changes_of_an_architecture_that_rests_are_refused(name: str) -> None:
+    value = "weights_first" if name == "update_order" else 1
+    resting = SettingsChanges(learn_alphas=False, **{name: value})
     with pytest.raises(ValueError, match=f"{name} is set, but nothing reads it without learn_alphas"):
-        SettingsChanges(learn_alphas=False, **{name: 1}).applied(SearchSettings())
+        MethodChanges().applied(method("darts", NB201), resting)
+
+
+def test_projections_and_eigenvalues_read_batches_of_the_search_all_the_same() -> None:
+    resting = SettingsChanges(learn_alphas=False, search_batch_size=8)
+    assert MethodChanges().applied(method("darts-pt", NB201), resting).settings.search_batch_size == 8
+    logged = replace(resting, eigenvalue_every=2, alpha_weight_decay=0.0, augment_search=False)
+    assert MethodChanges().applied(method("darts", NB201), logged).settings.alphas.weight_decay == 0
+
+
+def test_what_is_switched_off_takes_its_numbers_along() -> None:
+    assert MethodChanges(alignment=0.0).applied(method("lambda-darts", DARTS)) == Method()
+    whole = MethodChanges(partial_channels=1).applied(method("pc-darts", NB201, "a2m-code"))
+    assert whole.partial_scope == "edges"
+    with pytest.raises(ValueError, match="alignment_form is set, but nothing reads it"):
+        MethodChanges(alignment=0.0, alignment_form="signcorr").applied(method("lambda-darts", DARTS))
+
+
+def test_no_rule_returns_an_architecture_that_has_not_moved_yet() -> None:
+    warm = SettingsChanges(warmup=15)
+    slow = MethodChanges(stop="eigenvalue").applied(method("pc-darts", NB201), warm)
+    assert slow.parts(NB201).stopping == DominantEigenvalue(earliest=15)
+    skips = MethodChanges(stop="skips").applied(method("pc-darts", DARTS), warm)
+    assert skips.parts(DARTS).stopping == SkipCount(2, cell="normal", earliest=15)
+
+
+def test_a_network_that_can_not_do_what_the_method_needs_is_refused() -> None:
+    chosen, plain = method("pc-darts", NB201), method("darts", NB201)
+    data = load_data("digits", max_train=20, max_valid=20)
+    skeleton = NB201.supernet_skeleton(10, data.image_size, data.image_channels, channels=4, cells=1)
+    network = CellNetwork.initialised(NB201, skeleton, 0, plain.network_options)
+    with pytest.raises(ValueError, match=r"must be built with MixtureOptions\(partial_channels=4"):
+        chosen.search(network, data, seed=0)
 
 
 def test_the_numbers_of_a2ms_authors() -> None:
@@ -320,8 +359,9 @@ def test_the_numbers_of_a2ms_authors() -> None:
     assert method("lambda-darts", DARTS, "a2m-code").alignment_form == "signcorr"
     theirs = method("lambda-darts", DARTS, "code")
     assert (theirs.alignment, theirs.alignment_form, theirs.alignment_epsilon) == (0.25, "corr", 1e-3)
-    assert method("pc-darts", NB201, "a2m-code").partial_scope == "cell"
-    assert method("pc-darts", DARTS, "a2m-code").partial_scope == "edges"
+    cellwise = Method(partial_channels=4, partial_scope="cell", a2m=A2M_CODE)
+    assert method("pc-darts", NB201, "a2m-code") == cellwise
+    assert method("pc-darts", DARTS, "a2m-code") == replace(cellwise, partial_scope="edges")
 
 
 @pytest.mark.parametrize(

@@ -392,8 +392,8 @@ def test_a_projection_tunes_between_its_rounds_and_decides_everything(make: Make
     rounds, rates, epochs = [], [], []
     while not search.finished:
         search.step()
-        assert search._last_step is not None
-        epochs.append(search._last_step.epoch)
+        assert search._last is not None
+        epochs.append(search._last[0].epoch)
         rates.append(search.optimizer.param_groups[0]["lr"])
         if search.step_number % 3 == 0:
             search.end_epoch()
