@@ -37,9 +37,10 @@ def compare(
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but got {level}.")
-    searches = [SeedResults.read(Path(name.strip())) for name in runs.split(",")]
-    if len(searches) < 2:
-        raise ValueError(f"There must be two folders to compare, or more, but got {runs!r}.")
+    folders = [Path(name.strip()) for name in runs.split(",")]
+    if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
+        raise ValueError(f"There must be two different folders to compare, or more, each once, but got {runs!r}.")
+    searches = [SeedResults.read(folder) for folder in folders]
     _check_alike(searches)
     accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)
     names = _names(searches)

@@ -121,19 +121,21 @@ def test_searches_of_one_title_are_told_apart(tmp_path: Path, capsys: pytest.Cap
 
 def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = searched(tmp_path / "a", "darts", {0: 2000})
-    strange = searched(tmp_path / "b", "darts", {0: 2000}, space="s1")
+    twin = searched(tmp_path / "a2", "darts", {0: 2000})
+    strange, stranger = (searched(tmp_path / name, "darts", {0: 2000}, space="s1") for name in ("b", "b2"))
     elsewhere = searched(tmp_path / "c", "darts", {0: 2000}, truth="other/test/10")
     Run.create(tmp_path / "d", {"command": "search"}).close()
     for words, message in [
-        ([str(base)], "two folders to compare, or more"),
+        ([str(base)], "two different folders to compare, or more"),
+        ([f"{base},{base}"], "each once"),
         ([f"{base},{tmp_path / 'none'}"], "none"),
         ([f"{base},{tmp_path / 'd'}"], "search with --seeds first"),
         ([f"{base},{strange}"], "in one space, but darts (a) was in nasbench201 and darts (b) in s1"),
         ([f"{base},{elsewhere}"], "looked up in the same column"),
-        ([f"{base},{base}", "--truth", "digits"], "give --table"),
-        ([f"{base},{base}", "--table", str(table), "--truth", "cifar10"], "cifar10"),
-        ([f"{strange},{strange}", "--table", str(table), "--truth", "digits"], "searched space, s1"),
-        ([f"{base},{base}", "--level", "1"], "between 0 and 1"),
+        ([f"{base},{twin}", "--truth", "digits"], "give --table"),
+        ([f"{base},{twin}", "--table", str(table), "--truth", "cifar10"], "cifar10"),
+        ([f"{strange},{stranger}", "--table", str(table), "--truth", "digits"], "searched space, s1"),
+        ([f"{base},{twin}", "--level", "1"], "between 0 and 1"),
     ]:
         assert compare(*words) == 1
         assert message in capsys.readouterr().err
