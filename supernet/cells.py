@@ -195,7 +195,8 @@ class Cell(nn.Module):
         """The values of the output nodes."""
         weights = EdgeWeights(mixture, inputs[-1])
         values: list[Tensor | None] = [*inputs]
-        sources: list[Source | None] = [Source(value, partial, self.block.stride) for value in inputs]
+        is_kept = weights.are_learnt
+        sources: list[Source | None] = [Source(value, partial, self.block.stride, is_kept=is_kept) for value in inputs]
         for _, edges in itertools.groupby(enumerate(self.cell_type.edges), key=lambda item: item[1][1]):
             terms, around = Terms(), Terms()
             for edge, (position, _) in edges:
@@ -208,7 +209,7 @@ class Cell(nn.Module):
             if bypass is not None:
                 value = partial.join(self._zeros(bypass, self.active_channels) if value is None else value, bypass)
             values.append(value)
-            sources.append(None if value is None else Source(value, partial, 1))
+            sources.append(None if value is None else Source(value, partial, 1, is_kept=is_kept))
         return [values[node] for node in self.cell_type.output_nodes]
 
     def _add_edge(self, edge: int, source: Source, weights: EdgeWeights, terms: Terms) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from genas.supernet.batch_norm import Normalized, records, uses_batch_statistics, weighted_norm
 from genas.supernet.mixtures import Mixture
 from genas.supernet.operations import Operation, Pool, Skip
+from genas.supernet.rectification import relu_keeping_input
 from genas.supernet.weighting import concatenate, weighted_sum
 
 
@@ -95,10 +96,11 @@ class Source:
         node: The node.
         partial: Which of its channels go through the candidates.
         stride: Stride of the edges that start here.
+        is_kept: Whether the sums keep the node for the gradients of its weights.
     """
 
-    def __init__(self, node: Tensor, partial: PartialChannels, stride: int) -> None:
-        self.node, self.partial, self.stride = node, partial, stride
+    def __init__(self, node: Tensor, partial: PartialChannels, stride: int, *, is_kept: bool) -> None:
+        self.node, self.partial, self.stride, self.is_kept = node, partial, stride, is_kept
         self.value = partial.active(node)
         """The channels that go through the candidates."""
         self._forms: dict[str, Tensor] = {}
@@ -116,7 +118,10 @@ class Source:
 
     def read(self, operation: Operation) -> Tensor:
         """The node as an operation wants it."""
-        return self._once("rectified", lambda: functional.relu(self.value)) if operation.rectified else self.value
+        if not operation.rectified:
+            return self.value
+        relu = relu_keeping_input if self.is_kept else functional.relu
+        return self._once("rectified", lambda: relu(self.value))
 
     def add(self, name: str, operation: Operation, weight: Tensor, terms: Terms) -> None:
         """Add an operation of this node to a sum.
@@ -169,6 +174,11 @@ class EdgeWeights:
             self._edges = edges.unbind()
         self._skip = mixture.skip
         self._operations = [row.unbind() for row in operations.unbind()]
+
+    @property
+    def are_learnt(self) -> bool:
+        """Whether somebody asks for their gradients."""
+        return torch.is_grad_enabled() and self._operations[0][0].requires_grad
 
     @property
     def has_skip(self) -> bool:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 
 def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """``sum_i weights[i] * values[i]`` as a new tensor, without keeping anything but the values.
+    """``sum_i weights[i] * values[i]`` as a new tensor; keeps nothing but the values, and only if weights learn.
 
     Args:
         weights: Scalars.
@@ -27,14 +27,16 @@ def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
 class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, *values: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, *values)
+        ctx.save_for_backward(weights, *(values if ctx.needs_input_grad[0] else ()))
         return _sum(weights, values)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        found: tuple[Tensor | None, ...] = _WeightedSumGradient.apply(
-            gradient, ctx.needs_input_grad, *ctx.saved_tensors
-        )
+        weights, *values = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        if not needs[0]:
+            return None, *_products(gradient, weights, needs[1:])
+        found: tuple[Tensor | None, ...] = _WeightedSumGradient.apply(gradient, needs, weights, *values)
         return found
 
 
@@ -48,10 +50,7 @@ class _WeightedSumGradient(torch.autograd.Function):
         ctx.save_for_backward(gradient, weights, *values)
         ctx.set_materialize_grads(False)
         of_weights = torch.stack([_inner(gradient, value) for value in values]).to(weights.dtype) if needs[0] else None
-        factors = weights.unbind()
-        return of_weights, *(
-            gradient * factor if need else None for need, factor in zip(needs[1:], factors, strict=True)
-        )
+        return of_weights, *_products(gradient, weights, needs[1:])
 
     @staticmethod
     @once_differentiable
@@ -75,6 +74,10 @@ class _WeightedSumGradient(torch.autograd.Function):
             products = [zero if image is None else _inner(image, gradient) for image in on_values]
             of_weights = torch.stack(products).to(weights.dtype)
         return of_gradient, None, of_weights, *of_values
+
+
+def _products(gradient: Tensor, weights: Tensor, needs: Sequence[bool]) -> list[Tensor | None]:
+    return [gradient * factor if need else None for need, factor in zip(needs, weights.unbind(), strict=True)]
 
 
 def _sum(weights: Tensor, values: Sequence[Tensor]) -> Tensor:

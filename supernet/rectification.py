@@ -1,0 +1,37 @@
+"""A ReLU that remembers its input in the place of its output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def relu_keeping_input(values: Tensor) -> Tensor:
+    """ReLU for values that are kept in memory anyway; differentiable any number of times.
+
+    Torch's keeps the output for the gradient: where nobody else needs that, one image more than necessary.
+
+    Args:
+        values: Any shape.
+
+    Returns:
+        The values, zero where they are negative.
+    """
+    output: Tensor = _ReLU.apply(values)
+    return output
+
+
+class _ReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return functional.relu(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        found: Tensor = torch.ops.aten.threshold_backward(gradient, values, 0)
+        return found
