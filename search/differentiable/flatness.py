@@ -32,10 +32,10 @@ class A2MOptions:
     """
 
     rho: float | None = None
-    curvature: Curvature = "exact"
-    epsilon: float = 0.01
-    centre: Centre = "alpha"
-    include_edge_logits: bool = True
+    curvature: Curvature = A2M.curvature
+    epsilon: float = A2M.epsilon
+    centre: Centre = A2M.centre
+    include_edge_logits: bool = A2M.include_edge_logits
     perturb_regularizer: bool = False
     allow_unrolled: bool = False
     compare_exact: bool = False
@@ -71,12 +71,12 @@ class NAOptions:
     """
 
     neighbors: Literal["additive", "multiplicative"] = "additive"
-    aggregate: Aggregate = "mean"
-    count: int = 10
+    aggregate: Aggregate = NeighborhoodGradient.aggregate
+    count: int = NeighborhoodGradient.count
     distance: int | None = None
     epsilon: float = 0.1
     scope: EdgeScope = "each"
-    deviation_weight: float = 1.0
+    deviation_weight: float = NeighborhoodGradient.deviation_weight
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -126,26 +126,26 @@ class Method:
     beta_end: float | None = None
     beta_weights: tuple[float, ...] | None = None
     alignment: float = 0.0
-    alignment_form: AlignmentForm = "corr"
-    alignment_epsilon: float = 1e-4
+    alignment_form: AlignmentForm = LambdaHook.form
+    alignment_epsilon: float = LambdaHook.epsilon
     smoothing: Literal["none", "random", "adversarial"] = "none"
-    smoothing_start: float = 0.03
-    smoothing_end: float = 0.3
+    smoothing_start: float = SmoothingRadius.start
+    smoothing_end: float = SmoothingRadius.end
     partial_channels: int = 1
     partial_scope: PartialScope = "edges"
     edge_normalization: bool = False
     skip_strength: float = 0.0
-    skip_shape: SkipShape = "linear"
+    skip_shape: SkipShape = SkipSchedule.shape
     stop: Literal["epochs", "eigenvalue", "skips"] = "epochs"
-    stop_frequency: int = 2
-    stop_window: int = 5
-    stop_delta: int = 4
-    stop_factor: float = 1.3
-    stop_earliest: int = 10
-    most_skips: int = 2
+    stop_frequency: int = DominantEigenvalue.frequency
+    stop_window: int = DominantEigenvalue.window
+    stop_delta: int = DominantEigenvalue.delta
+    stop_factor: float = DominantEigenvalue.factor
+    stop_earliest: int = DominantEigenvalue.earliest
+    most_skips: int = SkipCount.most
     select: Literal["weights", "projection"] = "weights"
-    projection_interval: int = 5
-    projection_criterion: Literal["accuracy", "loss"] = "accuracy"
+    projection_interval: int = ProjectionSettings.interval
+    projection_criterion: Literal["accuracy", "loss"] = ProjectionSettings.criterion
     a2m: A2MOptions = field(default_factory=A2MOptions)
 
     def __post_init__(self) -> None:
