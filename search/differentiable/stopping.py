@@ -78,6 +78,10 @@ class Stopping(abc.ABC):
             The end of the search, or ``None`` to go on.
         """
 
+    def remark(self, last: EpochSummary) -> str:  # noqa: ARG002
+        """What is to be said of the last epoch where it is the result though it breaks the rule; else nothing."""
+        return ""
+
 
 @final
 @dataclass(frozen=True)
@@ -201,8 +205,14 @@ class SkipCount(Stopping):
         kept = [epoch for epoch in range(self.earliest, len(history)) if not self._too_many(history[epoch])]
         if not too_many or not kept:
             return None
-        counted = " and ".join(f"{count} in the {name} cell" for name, count in too_many.items())
-        return Outcome(kept[-1], f"more than {self.most} skip connections after epoch {len(history)}: {counted}")
+        return Outcome(
+            kept[-1], f"more than {self.most} skip connections after epoch {len(history)}: {_told(too_many)}"
+        )
+
+    def remark(self, last: EpochSummary) -> str:
+        """How many skip connections are too many."""
+        too_many = self._too_many(last)
+        return f"; none kept to {self.most} skip connections, the last has {_told(too_many)}" if too_many else ""
 
     def _too_many(self, summary: EpochSummary) -> dict[str, int]:
         """The cell types that break the rule, with their skip connections."""
@@ -210,6 +220,10 @@ class SkipCount(Stopping):
         if self.cell is not None and self.cell not in skips:
             raise ValueError(f"cell must be one of {', '.join(skips)}, but got {self.cell!r}.")
         return {name: count for name, count in skips.items() if self.cell in (None, name) and count > self.most}
+
+
+def _told(too_many: dict[str, int]) -> str:
+    return " and ".join(f"{count} in the {name} cell" for name, count in too_many.items())
 
 
 def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcome:
@@ -222,4 +236,7 @@ def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcom
     Returns:
         What the rule says, or that the last epoch is the result.
     """
-    return stopping.outcome(history) or Outcome(len(history) - 1, f"all {len(history)} epochs were run")
+    last = len(history) - 1
+    return stopping.outcome(history) or Outcome(
+        last, f"all {len(history)} epochs were run{stopping.remark(history[last])}"
+    )

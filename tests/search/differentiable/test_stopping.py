@@ -127,6 +127,10 @@ def test_skips_may_be_counted_in_one_cell_only() -> None:
 def test_without_a_stop_the_last_epoch_is_the_result() -> None:
     assert final_outcome(Fixed(), skips(0, 9, 9)) == Outcome(2, "all 3 epochs were run")
     assert final_outcome(SkipCount(), skips(0, 9)).epoch == 0
+    assert final_outcome(SkipCount(), skips(0, 2)) == Outcome(1, "all 2 epochs were run")
+    assert final_outcome(SkipCount(), skips(9, 9)) == Outcome(
+        1, "all 2 epochs were run; none kept to 2 skip connections, the last has 9 in the normal cell"
+    )
 
 
 def test_summaries_survive_the_log() -> None:
