@@ -208,7 +208,7 @@ def test_limits_hold_and_an_infeasible_one_is_an_error(
         (["--metric", "flatnes"], "Did you mean 'flatness'"),
         (["--metric", "flatness(alpa=1)"], "Did you mean 'alpha'"),
         (["--metric", "neighborhood(angle)", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
-        (["--join", "rank"], "join must be"),
+        (["--join", "best"], "join must be"),
         (["--noise.stds", "[0.1, 0.05]"], "strictly increasing"),
         (["--workers", "0"], "workers must be at least 1"),
         (["--population", "0"], "population must be at least 1"),
