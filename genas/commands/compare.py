@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
-from genas.commands.reporting import say
+from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
 from genas.runs import Run, leaves
 from genas.tables import Column, Table, load_table
@@ -164,7 +164,7 @@ class Comparison:
         Returns:
             The comparison.
         """
-        known = np.array([value for value in accuracies.values() if value is not None])
+        mean, std = mean_and_spread([value for value in accuracies.values() if value is not None])
         pairs = [(value, base.get(seed)) for seed, value in accuracies.items()]
         differences = np.array([a - b for a, b in pairs if a is not None and b is not None])
         low, high = _student_interval(differences, level)
@@ -172,9 +172,9 @@ class Comparison:
             search,
             dict(accuracies),
             disconnected,
-            float(known.mean()) if len(known) else None,
-            float(known.std(ddof=1)) if len(known) > 1 else None,
-            float(differences.mean()) if len(differences) else None,
+            mean,
+            std,
+            mean_and_spread(differences)[0],
             low,
             high,
             int((differences > 0).sum()),

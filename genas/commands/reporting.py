@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 
 def say(text: str) -> None:
     """Print a result at once, so that it is not lost when the next step is killed."""
     print(text, flush=True)
+
+
+def mean_and_spread(sample: npt.ArrayLike) -> tuple[float | None, float | None]:
+    """What is told of several repeats.
+
+    Args:
+        sample: Numbers, shape ``(n,)``.
+
+    Returns:
+        Their mean, ``None`` without any; their standard deviation, that of a sample, ``None`` with less than two.
+    """
+    values = np.asarray(sample, dtype=np.float64)
+    mean = float(values.mean()) if len(values) else None
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

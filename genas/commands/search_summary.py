@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from genas.commands.reporting import say, table
+from genas.commands.reporting import mean_and_spread, say, table
 from genas.commands.results import short_name
 from genas.spaces import Architecture, SearchSpace
 from genas.tables import Column, Table, dataset_of, load_table
@@ -86,7 +86,8 @@ def summarize(
     """
     column = None if truth is None else str(truth.column)
     values = [result["best"]["metrics"].get(column) for result in results]
-    known = np.array([value for value in values if value is not None])
+    known = [value for value in values if value is not None]
+    mean, std = mean_and_spread(known)
     return {
         "title": title,
         "seeds": list(seeds),
@@ -94,8 +95,8 @@ def summarize(
         "truth": column,
         "values": values,
         "known": len(known),
-        "mean": float(known.mean()) if len(known) else None,
-        "std": float(known.std(ddof=1)) if len(known) > 1 else None,
+        "mean": mean,
+        "std": std,
         "runs": [
             {name: value for name, value in result.items() if name not in ("top", "method", "flatness")}
             for result in results
