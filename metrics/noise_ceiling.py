@@ -103,7 +103,7 @@ def noise_ceiling(
 
     Returns:
         The ceiling, or ``None`` where the table has two seeds of less than :data:`FEWEST_REPEATED` architectures, or no
-        single training of those to be ranked.
+        single training of those to be ranked, or where two seeds have nothing but ties.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:

@@ -14,8 +14,9 @@ import numpy as np
 
 from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
+from genas.commands.search_summary import Truth
 from genas.runs import Run, leaves
-from genas.tables import Column, Table, load_table
+from genas.spaces import space as space_by_name
 
 
 def compare(
@@ -200,22 +201,17 @@ Accuracies = dict[str, list[dict[int, float | None]]]
 """By column, for each search by seed."""
 
 
-def _looked_up(searches: Sequence[SeedResults], path: str | None, truth: Sequence[str]) -> Accuracies:
-    if path is None:
-        raise ValueError(f"truth names columns of a table, but there is none; give --table, too, for {truth[0]}.")
-    known = load_table(path)
-    space = searches[0].config["space"]
-    if known.space.name != space:
-        raise ValueError(
-            f"The table must be of the searched space, {space}, but {known.name} is of {known.space.name}."
-        )
-    columns = [known.find(text) for text in truth or _as_found(searches)]
-    return {str(column): [_values(known, column, each) for each in searches] for column in columns}
-
-
-def _values(known: Table, column: Column, search: SeedResults) -> dict[int, float | None]:
-    values = known.values(column, [tuple(best["genes"]) for best in search.best.values()], missing="nan")
-    return {seed: None if math.isnan(value) else float(value) for seed, value in zip(search.best, values, strict=True)}
+def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequence[str]) -> Accuracies:
+    space, found = space_by_name(searches[0].config["space"]), {}
+    for text in truth or _as_found(searches):
+        known = Truth.load(table, text, space, "")
+        assert known is not None  # which it is without table and text only
+        column = str(known.column)
+        found[column] = [
+            {seed: known.metrics(tuple(best["genes"])).get(column) for seed, best in each.best.items()}
+            for each in searches
+        ]
+    return found
 
 
 def _as_found(searches: Sequence[SeedResults]) -> Accuracies:

@@ -273,7 +273,9 @@ def _conclude(
         say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
     if any(each.metric.is_baseline for each in rankings[0].metrics):
         level = (
-            f" {statistics.level:.0%} intervals over architectures." if len(runs) > 1 and statistics.resamples else ""
+            f" {100 * statistics.level:g}% intervals over architectures."
+            if len(runs) > 1 and statistics.resamples
+            else ""
         )
         say(f"\n* baseline: more is better.{level} Regret in percentage points; failed: not finite, ranked last.")
     if compared := agreement.rows():
@@ -291,4 +293,4 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
 def _spread(runs: Sequence[str], statistics: RankingSettings) -> str:
     if len(runs) > 1:
         return f": mean ± standard deviation of {len(runs)} supernets"
-    return f", with {statistics.level:.0%} bootstrap intervals over architectures" if statistics.resamples else ""
+    return f", with {100 * statistics.level:g}% bootstrap intervals over architectures" if statistics.resamples else ""

@@ -175,8 +175,10 @@ def _refuse_unread(method: Method, changes: SettingsChanges) -> None:
     """Without a moving architecture, batches of the search are for projections and eigenvalues alone."""
     if method.settings.learn_alphas:
         return
-    unread = {"alpha_learning_rate", "alpha_weight_decay", "search_batch_size", "augment_search"}
-    unread |= {"warmup", "update_order"}
+    unread = {
+        *("warmup", "update_order", "search_batch_size", "augment_search"),
+        *("alpha_learning_rate", "alpha_weight_decay"),
+    }
     if method.select == "projection":
         unread -= {"search_batch_size"}
     if method.stop == "eigenvalue" or method.settings.eigenvalue_every:

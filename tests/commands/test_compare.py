@@ -134,7 +134,10 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
         ([f"{base},{elsewhere}"], "looked up in the same column"),
         ([f"{base},{twin}", "--truth", "digits"], "give --table"),
         ([f"{base},{twin}", "--table", str(table), "--truth", "cifar10"], "cifar10"),
-        ([f"{strange},{stranger}", "--table", str(table), "--truth", "digits"], "searched space, s1"),
+        (
+            [f"{strange},{stranger}", "--table", str(table), "--truth", "digits"],
+            "must be of the space that is searched, s1",
+        ),
         ([f"{base},{twin}", "--level", "1"], "between 0 and 1"),
     ]:
         assert compare(*words) == 1
