@@ -12,8 +12,8 @@ import numpy as np
 from genas.errors import InfeasibleError
 from genas.search.constraint import Constraint
 from genas.spaces.base import Architecture, SearchSpace
+from genas.spaces.neighborhoods import LISTABLE
 
-_LISTABLE = 2**17
 _DRAWS_BEFORE_LISTING = 1_000
 
 
@@ -42,7 +42,7 @@ class Unseen:
         self._space = space
         self._constraint = constraint
         self._key: Callable[[Architecture], Hashable] = dedup_key if dedup_key is not None else lambda arch: arch
-        self._listable = math.prod(len(choices) for choices in space.choices) <= _LISTABLE
+        self._listable = math.prod(len(choices) for choices in space.choices) <= LISTABLE
         self._draws = min(patience, _DRAWS_BEFORE_LISTING) if self._listable else patience
         self._seen: set[Hashable] = set()
         self._smallest: dict[str, int] = {}

@@ -1,8 +1,9 @@
-"""Measure genas against a slow, obvious reference, side by side in one run: ``python tools/measure_speed.py --help``.
+"""Measure genas against a slow, obvious reference, side by side in one run.
 
-First both are shown to compute the same (``speed/check.py``). Then they take turns at every job (``speed/bench.py``):
-genas as its commands run it, the reference (``speed/reference.py``) in one process with all threads. With
-``--jobs search`` the jobs are the steps of differentiable searches, the reference ``speed/textbook_search.py``.
+``python tools/measure_speed.py one-shot``: first both are shown to compute the same (``speed/check.py``). Then they
+take turns at every job (``speed/bench.py``): genas as its commands run it, the reference (``speed/reference.py``) in one
+process with all threads. ``python tools/measure_speed.py search``: the jobs are the steps of differentiable searches,
+the reference is ``speed/textbook_search.py``. Either with ``--help`` lists its options.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +25,7 @@ from speed.bench import ANGLES, WARM_STEPS, Bench
 from speed.check import BATCH_SIZE
 from speed.search_bench import METHODS, SearchSetting, measure_search
 from speed.sides import Setting, peak_memory
+from tqdm import tqdm
 
 from genas.arguments import read_arguments
 from genas.commands.evaluation import ContextRecipe
@@ -38,7 +41,7 @@ from genas.supernet import Calibration, CellNetwork, SupernetTrainer, TrainingSe
 from genas.supernet.project import NetworkOptions, SupernetConfig
 
 
-def measure_speed(
+def measure_oneshot(
     space: Literal["nasbench201", "darts"] = "nasbench201",
     data: str | None = None,
     data_root: Path | None = None,
@@ -53,11 +56,9 @@ def measure_speed(
     precision: str = "auto",
     threads: int | None = None,
     loader_workers: int = 0,
-    jobs: Literal["one-shot", "search"] = "one-shot",
-    methods: str = ",".join(METHODS),
     json: Path | None = None,
 ) -> None:
-    """Measure training, scoring, evaluation and angles, or search steps, of genas and of a slow reference in turns.
+    """Measure training, scoring, evaluation and angles of genas and of a slow reference in turns.
 
     Args:
         space: Search space.
@@ -66,7 +67,7 @@ def measure_speed(
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); by default the published number.
         rounds: How often each job is timed on each side.
-        steps: Training or search steps of 64 images per round.
+        steps: Training steps of 64 images per round.
         candidates: Architectures scored per round.
         images: Validation images.
         calibration_images: Images of a BN calibration.
@@ -75,16 +76,9 @@ def measure_speed(
         threads: Threads of training, of the reference, and number of processes with which genas scores; by default
             all cores.
         loader_workers: Worker processes of each of the reference's data loaders.
-        jobs: Those of one-shot search, or the steps of differentiable searches on random images.
-        methods: Which of these searches, joined by commas.
         json: File for all figures.
     """
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
-    if jobs == "search":
-        _measure_search(space, channels, cells, rounds, steps, precision, threads, methods.split(","), json)
-        return
+    load = _load_average()
     count = max(images, calibration_images, steps * BATCH_SIZE)
     scoring = ScoringSettings(images, Calibration(calibration, calibration_images, BATCH_SIZE))
     training = TrainingSettings(flip=True, batch_size=BATCH_SIZE)
@@ -115,33 +109,57 @@ def measure_speed(
         write_json(json, {"facts": facts, "figures": [asdict(figure) for figure in figures]})
 
 
-def _measure_search(
-    space: str,
-    channels: int,
-    cells: int | None,
-    rounds: int,
-    steps: int,
-    precision: str,
-    threads: int | None,
-    methods: list[str],
-    json: Path | None,
+def measure_search_steps(
+    space: Literal["nasbench201", "darts"] = "nasbench201",
+    channels: int = 16,
+    cells: int | None = None,
+    methods: str = ",".join(METHODS),
+    rounds: int = 3,
+    steps: int = 2,
+    precision: str = "auto",
+    threads: int | None = None,
+    json: Path | None = None,
 ) -> None:
-    unknown = sorted(set(methods) - set(METHODS))
+    """Measure steps of differentiable searches by genas and by the textbook in turns, on random 32x32 images.
+
+    Args:
+        space: Search space.
+        channels: Channels of the first cells.
+        cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); by default the published number.
+        methods: Which searches, joined by commas.
+        rounds: How often each is timed on each side.
+        steps: Search steps of 64 images per round.
+        precision: Of genas: auto, fp32 or bf16. The textbook computes in fp32.
+        threads: Threads of each side; by default all cores.
+        json: File for all figures.
+    """
+    load = _load_average()
+    names = methods.split(",")
+    unknown = sorted(set(names) - set(METHODS))
     if unknown:
         raise UsageError(f"methods must be some of {','.join(METHODS)}, but {unknown[0]!r} is none of them.")
     compute = resolve_precision(precision, resolve_device("cpu"))
-    settings = [
-        SearchSetting(space, channels, cells, method, threads or available_cores(), compute) for method in methods
-    ]
-    figures = [figure for setting in settings for figure in measure_search(setting, rounds, steps)]
+    settings = [SearchSetting(space, channels, cells, name, threads or available_cores(), compute) for name in names]
+    figures = []
+    for setting in tqdm(settings, unit="method", leave=False, disable=None):
+        figures += measure_search(setting, rounds, steps)
     say(table(["job", "unit", "genas", "textbook", "ratio"], [figure.cells for figure in figures]))
     say(f"\nMedians (least to greatest) of {rounds} rounds; gradients of both sides were the same before.")
-    if methods[0] == "darts" and len(methods) > 1:
+    if names[0] == "darts" and len(names) > 1:
         plain, *others = [median(figure.genas) for figure in figures[::2]]
-        ratios = ", ".join(f"{name} {other / plain:.2f}" for name, other in zip(methods[1:], others, strict=True))
+        ratios = ", ".join(f"{name} {other / plain:.2f}" for name, other in zip(names[1:], others, strict=True))
         say(f"A step of genas, in steps of darts: {ratios}.")
     if json is not None:
-        write_json(json, {"settings": [str(setting) for setting in settings], "figures": [asdict(f) for f in figures]})
+        facts = {"load average before": load, "settings": [str(setting) for setting in settings]}
+        write_json(json, {"facts": facts, "figures": [asdict(figure) for figure in figures]})
+
+
+def _load_average() -> float:
+    """Return how many processes were busy in the last minute, and warn of them."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
+    return load
 
 
 def _process() -> ProcessPoolExecutor:
@@ -174,15 +192,19 @@ def _save(network: CellNetwork, path: Path) -> None:
     save_file({name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}, path)
 
 
-def main() -> int:
+JOBS = {"one-shot": measure_oneshot, "search": measure_search_steps}
+
+
+def main(argv: Sequence[str]) -> int:
     """Read the command line, measure, and return the exit code."""
+    job, *words = argv or [""]
+    if job in ("-h", "--help"):
+        print(__doc__)
+        return 0
     try:
-        arguments = read_arguments(measure_speed, "measure_speed.py", sys.argv[1:])
-    except UsageError as error:
-        print(f"measure_speed.py: error: {error}", file=sys.stderr)
-        return 2
-    try:
-        measure_speed(**arguments)
+        if job not in JOBS:
+            raise UsageError(f"the first word must be {' or '.join(JOBS)}, but got {job!r}.")
+        JOBS[job](**read_arguments(JOBS[job], f"measure_speed.py {job}", words))
     except UsageError as error:
         print(f"measure_speed.py: error: {error}", file=sys.stderr)
         return 2
@@ -190,4 +212,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -159,8 +159,9 @@ def test_the_reference_never_changes_the_supernet(
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
 
 
-def test_every_option_is_documented(load: Callable[[str], ModuleType]) -> None:
-    function = load("measure_speed.py").measure_speed
+@pytest.mark.parametrize("job", ["one-shot", "search"])
+def test_every_option_is_documented(load: Callable[[str], ModuleType], job: str) -> None:
+    function = load("measure_speed.py").JOBS[job]
     assert all(f"        {name}: " in function.__doc__ for name in inspect.signature(function).parameters)
 
 
@@ -203,7 +204,19 @@ def test_another_search_is_noticed(
         bench.check_same_search(bench.SearchSetting("nasbench201", 4, 1, method, 1, batch_size=3, image_size=8))
 
 
-def test_unknown_search_methods_are_refused(load: Callable[[str], ModuleType]) -> None:
-    tool = load("measure_speed.py")
-    with pytest.raises(tool.UsageError, match=r"methods must be some of darts,a2m,.* but 'dart' is none of them"):
-        tool.measure_speed(jobs="search", methods="darts,dart")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--methods", "darts,dart"], "methods must be some of darts,a2m,"),
+        (["search", "--images", "100"], "--images"),  # an option of the other job is not swallowed
+        (["evolve"], "the first word must be one-shot or search, but got 'evolve'"),
+        ([], "the first word must be one-shot or search, but got ''"),
+    ],
+)
+def test_wrong_words_are_refused(
+    load: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert load("measure_speed.py").main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
