@@ -10,6 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_DAMAGES = (
+    ValueError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # a method of compression that there is not
+    RuntimeError,  # an encrypted entry
+    MemoryError,  # an absurd size
+)
+"""What a damaged file may raise."""
+
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of a file, by name.
@@ -29,7 +41,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             content = np.load(stream, allow_pickle=False)
             if not isinstance(content, np.ndarray):
                 return {key: content[key] for key in content.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         raise ValueError(
             f"{path} can not be read ({error}); it is truncated or no .npz file of plain arrays: write it again"
         ) from error

@@ -6,6 +6,7 @@ import bz2
 import codecs
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +23,7 @@ DAMAGES = (
     IndexError,
     AttributeError,
     OverflowError,
+    MemoryError,  # an absurd size
 )
 """What a damaged pickle may raise."""
 
@@ -29,8 +31,9 @@ DAMAGES = (
 def load_plain_pickle(path: Path) -> Any:
     """Read a pickle that holds only numbers, texts, lists, tuples, dicts and numeric numpy arrays.
 
-    A pickle is a program that may name and call any function. This reader hands out only its own makers of arrays, so
-    the worst that a hostile file can do is to be refused. Files written under Python 2 are read with their byte texts
+    A pickle is a program that may name and call any function, and set the state of any object. This reader hands out
+    only its own makers of arrays, and types that check their state, so the worst that a hostile file can do is to be
+    refused. Files written under Python 2 are read with their byte texts
     as Latin-1.
 
     Args:
@@ -66,13 +69,50 @@ class _PlainUnpickler(pickle.Unpickler):  # noqa: S301 - the very class that mak
         return maker
 
 
-def _numeric_dtype(code: str, *_: object) -> np.dtype[Any]:
-    """A dtype of numbers; pickles pass its code and two flags about copies."""
-    # A copy of its own, since the pickle goes on to set its byte order.
-    dtype = np.dtype(code, copy=True)
-    if dtype.kind not in "biufc":
-        raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")
-    return dtype
+@final
+class _Maker:
+    """A callable whose attributes a pickle can not set, as it could those of a function."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: object) -> Any:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it changes what makes its arrays")
+
+
+@final
+class _NumberType:
+    """Stands for a dtype, whose own ``__setstate__`` would believe any size, shape and flags.
+
+    Args:
+        code: Of the type without byte order; two flags about copies follow it in pickles.
+    """
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.dtype = np.dtype(code)
+        if self.dtype.kind not in "biufc":
+            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, not of numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, byte_order, *others = state
+        if byte_order not in ("<", ">", "|", "=") or others != [None, None, None, -1, -1, 0]:
+            raise pickle.UnpicklingError(f"it holds a type with the state {state!r}, not of numbers")
+        self.dtype = self.dtype.newbyteorder(byte_order)
+
+
+class _Array(np.ndarray):
+    """An array that takes its type from a :class:`_NumberType`."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, kind, fortran, data = state
+        super().__setstate__((version, shape, kind.dtype, fortran, data))
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -91,17 +131,17 @@ def _blank_array(kind: object, _shape: object, _code: object) -> npt.NDArray[Any
     """The empty array that a pickle fills afterwards."""
     if kind is not _ARRAY_CLASS:
         raise pickle.UnpicklingError(f"it rebuilds an array of class {kind!r}")
-    return np.empty(0, dtype=np.uint8)
+    return _Array(0, dtype=np.uint8)
 
 
-def _array_of_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
+def _array_of_buffer(buffer: bytes, kind: _NumberType, shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
     """An array of pickle protocol 5."""
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(buffer, dtype=kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _number(dtype: np.dtype[Any], data: bytes) -> Any:
+def _number(kind: _NumberType, data: bytes) -> Any:
     """A single number."""
-    return np.frombuffer(data, dtype=dtype, count=1)[0]
+    return np.frombuffer(data, dtype=kind.dtype, count=1)[0]
 
 
 _ARRAY_CLASS = object()
@@ -109,11 +149,11 @@ _ARRAY_CLASS = object()
 
 _MAKERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "dtype"): _numeric_dtype,
+    ("numpy", "dtype"): _Maker(_NumberType),
     ("numpy", "ndarray"): _ARRAY_CLASS,
-    ("numpy.core.multiarray", "_reconstruct"): _blank_array,
-    ("numpy.core.multiarray", "scalar"): _number,
-    ("numpy.core.numeric", "_frombuffer"): _array_of_buffer,
-    ("_codecs", "encode"): _latin1,
-    ("__builtin__", "bytes"): _no_bytes,
+    ("numpy.core.multiarray", "_reconstruct"): _Maker(_blank_array),
+    ("numpy.core.multiarray", "scalar"): _Maker(_number),
+    ("numpy.core.numeric", "_frombuffer"): _Maker(_array_of_buffer),
+    ("_codecs", "encode"): _Maker(_latin1),
+    ("__builtin__", "bytes"): _Maker(_no_bytes),
 }

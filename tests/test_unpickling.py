@@ -71,11 +71,23 @@ def test_a_command_is_refused_and_not_run(tmp_path: Path, protocol: int) -> None
     assert mark.exists()
 
 
+SHAPED_TYPE = (
+    b"cnumpy\ndtype\n(S'i8'\nI0\nI1\ntR(I3\nS'<'\n(cnumpy\ndtype\n(S'i8'\nI0\nI1\ntR(I1000000000\nttNNI8\nI8\nI0\ntb."
+)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"cbuiltins\neval\n(S'1'\ntR.", "asks for builtins.eval"),
         (b"c__builtin__\nbytes\n(I9\ntR.", "takes 0 positional arguments but 1 was given"),
+        # The state of a type that gives a number of 8 bytes the shape of a thousand million.
+        (SHAPED_TYPE, "holds a type with the state"),
+        (b"cnumpy.core.multiarray\nscalar\n(" + SHAPED_TYPE[:-1] + b"S'12345678'\ntR.", "holds a type with the state"),
+        (b"cnumpy\ndtype\n(S'i8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI1\ntb.", "holds a type with the state"),
+        # The defaults of a function are a state, too.
+        (b"cnumpy.core.multiarray\n_reconstruct\n(N(S'__defaults__'\n(I1\ntdtb.", "changes what makes its arrays"),
+        (b"]r\xff\xff\xff\x7f.", "can not be read"),  # an absurd place to remember a list at
         (b"cnumpy\nload\n(S'x'\ntR.", "asks for numpy.load"),
         (b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.", "asks for numpy.ndarray.dumps"),
         (b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.", "array of object, not of numbers"),

@@ -77,5 +77,5 @@ def _read_batch(path: Path) -> tuple[Images, Labels]:
             f"{CURE}"
         )
     kept = labels <= NUM_CLASSES
-    images = data[kept].reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
+    images = np.asarray(data)[kept].reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
     return images, labels[kept].astype(np.int64) - 1

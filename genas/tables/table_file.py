@@ -99,6 +99,8 @@ def _header(path: Path, array: np.ndarray) -> dict[str, Any]:
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(header.get(name), kind)]
     if wrong:
         raise TableError(f"{path} is damaged: its header lacks {', '.join(wrong)}.")
+    if not all(isinstance(column, str) for column in header["columns"]):
+        raise TableError(f"{path} is damaged: its header has a column that is no text.")
     if len({*header["columns"]}) < len(header["columns"]):
         raise TableError(f"{path} is damaged: its header names a column twice.")
     return header
