@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -74,9 +73,7 @@ class Normalized(NamedTuple):
     @classmethod
     def of(cls, values: Tensor, eps: float) -> Normalized:
         """Normalise values of shape ``(n, C, H, W)``."""
-        narrow = values.dtype.itemsize < 4  # without a wider scale torch rounds the statistics to the values' type
-        ones = torch.ones(values.shape[1], device=values.device) if narrow else None
-        normalized, mean, inverse = batch_norm(values, ones, None, eps)
+        normalized, mean, inverse = batch_norm(values, None, None, eps)
         pixels = values.numel() // values.shape[1]
         return cls(normalized, mean, (inverse**-2 - eps) * (pixels / (pixels - 1)))
 

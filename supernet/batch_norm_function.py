@@ -34,6 +34,10 @@ def batch_norm(values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: 
             f"Batch statistics need more than one value per channel, but the shape is {tuple(values.shape)}; take a "
             "larger batch or larger images."
         )
+    if scale is None:
+        # Without a scale torch rounds the statistics of a narrow type to that type, and finds no sums on CUDA.
+        wide = torch.promote_types(values.dtype, torch.float32)
+        scale = torch.ones(values.shape[1], device=values.device, dtype=wide)
     output: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(values, scale, shift, eps)
     return output
 
@@ -43,7 +47,7 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
+        ctx: Any, values: Tensor, scale: Tensor, shift: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         output, mean, inverse = torch.native_batch_norm(values, scale, shift, None, None, True, 0.0, eps)
         ctx.eps = eps
@@ -73,7 +77,7 @@ class _BatchNormGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, gradient: Tensor, values: Tensor, scale: Tensor | None, mean: Tensor, inverse: Tensor, eps: float
+        ctx: Any, gradient: Tensor, values: Tensor, scale: Tensor, mean: Tensor, inverse: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         found = _gradients(gradient, values, scale, mean, inverse, eps, [True, True, True])
         ctx.eps = eps
@@ -86,15 +90,15 @@ class _BatchNormGradient(torch.autograd.Function):
     def backward(ctx: Any, a: Tensor | None, b: Tensor | None, c: Tensor | None) -> tuple[Tensor | None, ...]:
         g, x, scale, mean, r, sum_gh, sum_g = ctx.saved_tensors
         pixels = x.numel() // x.shape[1]
-        zero = torch.zeros_like(r)
+        zero, one = torch.zeros_like(r), torch.ones_like(r)
         b, c = (zero if part is None else part for part in (b, c))
-        factor = r if scale is None else scale * r
+        factor = scale * r
         if a is None:  # with a factor of zero any image will do in its place
             a, factor, sum_ah, sum_a, inner = x, zero, zero, zero, zero
         else:
-            _, sum_ah, sum_a = _gradients(a, x, None, mean, r, ctx.eps, [False, True, True])
+            _, sum_ah, sum_a = _gradients(a, x, one, mean, r, ctx.eps, [False, True, True])
             # The sum of products in one pass, as the gradient of the scale of values that are normalised already.
-            _, sum_ag, _ = _gradients(a, g, None, zero, torch.ones_like(r), ctx.eps, [False, True, True])
+            _, sum_ag, _ = _gradients(a, g, one, zero, one, ctx.eps, [False, True, True])
             inner = sum_ag - (sum_a * sum_g + sum_ah * sum_gh) / pixels
         on_a, on_g = -factor * sum_gh / pixels, b - factor * sum_ah / pixels
         on_h = (on_a * sum_ah + on_g * sum_gh + factor * inner) / pixels
@@ -105,11 +109,11 @@ class _BatchNormGradient(torch.autograd.Function):
             (r * on_g, g),
             (-r * r * on_h, x),
         )
-        return of_g, of_x, None if scale is None else r * inner, None, None, None
+        return of_g, of_x, r * inner, None, None, None
 
 
 def _gradients(
-    gradient: Tensor, values: Tensor, scale: Tensor | None, mean: Tensor, inverse: Tensor, eps: float, mask: list[bool]
+    gradient: Tensor, values: Tensor, scale: Tensor, mean: Tensor, inverse: Tensor, eps: float, mask: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Torch's own gradients of values, scale and shift, where the mask wants them."""
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -31,7 +31,7 @@ class Calibration:
         augmented: Whether the images are augmented as in training (the papers' code) or plain.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or an option is given that the mode does not read.
     """
 
     mode: Literal["exact", "ema", "batch"] = "exact"
@@ -48,6 +48,10 @@ class Calibration:
             )
         if not 0 < self.ema_momentum <= 1:
             raise ValueError(f"ema_momentum must lie in (0, 1], but got {self.ema_momentum}.")
+        unread = {"exact": ("ema_batch_size", "ema_momentum"), "batch": (*_NAMES,), "ema": ()}[self.mode]
+        given = [name for name in unread if getattr(self, name) != getattr(type(self), name)]
+        if given:
+            raise ValueError(f"{' and '.join(given)} would do nothing in mode {self.mode}; leave it out.")
 
     @property
     def leftover(self) -> float:
@@ -58,6 +62,9 @@ class Calibration:
             0.229
         """
         return (1 - self.ema_momentum) ** math.ceil(self.images / self.ema_batch_size) if self.mode == "ema" else 0.0
+
+
+_NAMES = [each.name for each in fields(Calibration) if each.name != "mode"]
 
 
 @torch.no_grad()

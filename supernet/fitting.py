@@ -63,6 +63,8 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
                 bar.set_postfix(loss=f"{trainer.mean_loss:.3f}", refresh=False)
             if epoch_ends:
                 run.log({**trainer.end_epoch(), "seconds": round(time.monotonic() - started_at, 3)})
+                # The end of an epoch may take long, as a round of a projection does.
+                checkpoint_due = time.monotonic() - saved_at >= checkpoint_seconds
             if checkpoint_due:
                 atomic_write(run.state, lambda path: torch.save(trainer.state(), path))
                 saved_at = time.monotonic()

@@ -110,6 +110,28 @@ class TrainedSupernet:
     precision: torch.dtype
 
 
+def open_supernet(path: Path) -> tuple[Run, SupernetConfig]:
+    """Look at a finished supernet run without reading its weights.
+
+    Args:
+        path: The run folder that ``genas train-supernet`` wrote.
+
+    Returns:
+        The run and its settings.
+
+    Raises:
+        RunError: If the folder is no supernet run, or is not finished.
+    """
+    run = Run.open(path)
+    config = read_config(run)
+    if not run.weights.exists():
+        raise RunError(
+            f"{path} must hold a finished supernet, but has no {run.weights.name}; "
+            f"run genas train-supernet {path} again."
+        )
+    return run, config
+
+
 def load_supernet(path: Path, *, device: str | None = None, precision: str | None = None) -> TrainedSupernet:
     """Read a finished supernet run.
 
@@ -124,13 +146,7 @@ def load_supernet(path: Path, *, device: str | None = None, precision: str | Non
     Raises:
         RunError: If the folder is no supernet run, is not finished, or a weight file does not fit its settings.
     """
-    run = Run.open(path)
-    config = read_config(run)
-    if not run.weights.exists():
-        raise RunError(
-            f"{path} must hold a finished supernet, but has no {run.weights.name}; "
-            f"run genas train-supernet {path} again."
-        )
+    run, config = open_supernet(path)
     where = resolve_device(device or config.device)
     data = config.load_data()
     if data.fingerprint != run.config.get("data_fingerprint"):

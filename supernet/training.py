@@ -70,6 +70,14 @@ class Optimization:
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
+    def augmentation(self, data: ImageData) -> Augmentation:
+        """How the images of a data set are changed at random."""
+        return Augmentation(
+            flip=data.flip if self.flip is None else self.flip,
+            crop_padding=data.crop_padding if self.crop_padding is None else self.crop_padding,
+            cutout=self.cutout,
+        )
+
 
 class Trainer(abc.ABC):
     """Trains a network step by step; what happens to a batch is said by a subclass.
@@ -97,11 +105,7 @@ class Trainer(abc.ABC):
     ) -> None:
         self.network, self.data, self.settings, self.seed, self.precision = network, data, settings, seed, precision
         self.device, self.dtype = data.train.images.device, next(network.parameters()).dtype
-        self.augmentation = Augmentation(
-            flip=data.flip if settings.flip is None else settings.flip,
-            crop_padding=data.crop_padding if settings.crop_padding is None else settings.crop_padding,
-            cutout=settings.cutout,
-        )
+        self.augmentation = settings.augmentation(data)
         self.labels = data.train.labels
         self.steps_per_epoch = math.ceil(len(self.labels) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
@@ -262,14 +266,14 @@ class Trainer(abc.ABC):
             TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. A weight is looked at too
                 because the step that ruins it still has a finite loss, and must not be saved.
         """
-        self._check_sum("weights", self.network.parameters())
+        self._check_sum("weights", self.network.parameters(), "Lower the learning rate, or set gradient_clip")
 
-    def _check_sum(self, what: str, tensors: Iterable[Tensor]) -> None:
+    def _check_sum(self, what: str, tensors: Iterable[Tensor], cure: str) -> None:
         total = torch.stack([tensor.detach().sum() for tensor in tensors])
         if not (torch.isfinite(self.loss_sum) and torch.isfinite(total).all()):
             raise TrainingDiverged(
                 f"The training loss and the {what} must stay finite, but by step {self.step_number} of "
                 f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the {what} "
                 f"{float(total.sum())}. If there is a checkpoint, it is the last good one. "
-                "Lower the learning rate, or set gradient_clip, in a new run."
+                f"{cure}, in a new run."
             )

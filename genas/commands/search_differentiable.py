@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -14,6 +16,7 @@ from genas.commands.results import draw_best, result_entry
 from genas.commands.search_summary import Truth, report_runs, summarize
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.errors import TrainingDiverged
 from genas.files import write_json
 from genas.runs import Run
 from genas.search.differentiable import (
@@ -131,7 +134,7 @@ def search_differentiable(
         return
     work.begin(seeds[0])  # what the network refuses is refused before any folder is made
     with Run.create(run, {"command": COMMAND, **plan.settings()}, facts) as opened:
-        results = [work.search(run / f"seed-{each}", each) for each in seeds]
+        results = work.search_all(run, seeds)
         summary = summarize(plan.title, seeds, results, known)
         write_json(opened.result, summary)
         report_runs(summary)
@@ -209,6 +212,10 @@ def _flat(method: Method) -> dict[str, Any]:
     return {**vars(method.settings), **others}
 
 
+_OF_THE_EPOCH = ("train_loss", "search_loss", "search_loss_ahead", "skips", "nones", "disconnected")
+"""What a result takes over from the log."""
+
+
 @final
 @dataclass(frozen=True)
 class _Work:
@@ -243,6 +250,23 @@ class _Work:
             self._report(result, run)
         return result
 
+    def search_all(self, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any]]:
+        """A search for each seed; one that diverges ends the command, but only after the others."""
+        results, diverged = {}, {}
+        for seed in seeds:
+            try:
+                results[seed] = self.search(folder / f"seed-{seed}", seed)
+            except TrainingDiverged as error:
+                diverged[seed] = error
+                print(f"seed {seed}: {error}", file=sys.stderr)
+        if diverged:
+            others = f" Or leave them out: --seeds {','.join(map(str, results))}." if results else ""
+            raise TrainingDiverged(
+                f"All searches must stay finite, but those with seed {', '.join(map(str, diverged))} in {folder} "
+                f"diverged: {next(iter(diverged.values()))}{others}"
+            )
+        return list(results.values())
+
     def _result(self, search: DifferentiableSearch, run: Run, images: ImageData, seed: int) -> dict[str, Any]:
         log = run.read_log()
         search.recall(log)
@@ -266,7 +290,7 @@ class _Work:
             "epochs": len(log),
             "epoch": outcome.epoch + 1,
             "finished_because": outcome.because,
-            **{name: record.get(name) for name in ("train_loss", "search_loss", "skips", "nones", "disconnected")},
+            **{name: record[name] for name in _OF_THE_EPOCH if name in record},
             "best": best,
             "top": [best],
         }

@@ -164,7 +164,9 @@ class MethodChanges:
         if {"beta_slope", "beta_end"} & given.keys():
             given = {"beta_slope": None, "beta_end": None, **given}
         after = SimpleNamespace(**{**vars(method), **given})
-        unread = [name for names, _, reads in DEPENDENTS if not reads(after) for name in names]
+        unread = {name: needed for names, needed, reads in DEPENDENTS if not reads(after) for name in names}
+        for name in unread.keys() & _given(self).keys():
+            raise ValueError(f"{name} is set, but nothing reads it without {unread[name]}; set that too, or neither.")
         given = {**{name: getattr(Method, name) for name in unread}, **given}
         found = replace(method, settings=settings.applied(method.settings), **given)
         _refuse_unread(found, settings)
@@ -226,14 +228,18 @@ class A2MChanges:
         """
         given = _given(self)
         found = replace(method.a2m, **given)
+        differs = found.curvature not in ("exact", "none")
         for name, needed, there in (
-            ("curvature", "rho", found.rho != 0),
-            ("epsilon", "a finite difference", found.curvature not in ("exact", "none") and found.rho != 0),
-            ("centre", "a curvature", found.curvature != "none" and found.rho != 0),
+            ("curvature", "rho", True),
+            ("epsilon", "a finite difference", differs),
+            ("compare_exact", "a finite difference", differs),
+            ("centre", "a curvature", found.curvature != "none"),
             ("include_edge_logits", "edge_normalization", method.edge_normalization),
             ("perturb_regularizer", "beta decay", method.has_beta),
             ("allow_unrolled", "second_order", method.second_order),
         ):
+            if name in given and found.rho == 0:
+                raise ValueError(f"{name} is set, but nothing reads it where rho is 0; leave it out.")
             if name in given and not there:
                 raise ValueError(f"{name} is set, but nothing reads it without {needed}; leave it out.")
         return found

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from genas.choices import check_choices
 from genas.search.differentiable.a2m import A2M, Centre, Curvature
 from genas.search.differentiable.neighborhood_gradient import Aggregate, NeighborhoodGradient
-from genas.search.differentiable.neighbors import AdditiveNeighbors, EdgeScope, MultiplicativeNeighbors, Neighbors
+from genas.search.differentiable.neighbors import (
+    EPSILON,
+    AdditiveNeighbors,
+    EdgeScope,
+    MultiplicativeNeighbors,
+    Neighbors,
+)
 from genas.search.differentiable.parts import ArchitectureGradient, Regularizer
 from genas.search.differentiable.regularizers import Regularized
 from genas.spaces import SearchSpace
@@ -74,12 +80,19 @@ class NAOptions:
     aggregate: Aggregate = NeighborhoodGradient.aggregate
     count: int = NeighborhoodGradient.count
     distance: int | None = None
-    epsilon: float = 0.1
+    epsilon: float = EPSILON
     scope: EdgeScope = "each"
     deviation_weight: float = NeighborhoodGradient.deviation_weight
 
     def __post_init__(self) -> None:
         check_choices(self)
+        given = [
+            each.name for each in fields(self) if getattr(self, each.name) != each.default and each.name != "count"
+        ]
+        if self.count == 1 and given:
+            raise ValueError(
+                f"With a count of 1 there are no neighbours, so {given[0]} would do nothing; leave it out."
+            )
         if self.neighbors == "multiplicative" and self.epsilon != NAOptions.epsilon:
             raise ValueError("epsilon is a size of additive neighbours, but neighbors is multiplicative; leave it out.")
         if self.aggregate != "variance" and self.deviation_weight != NAOptions.deviation_weight:
@@ -93,7 +106,7 @@ class NAOptions:
 
     def resolved(self, space: SearchSpace) -> NAOptions:
         """The same with the default of the space written out, for a record."""
-        return replace(self, distance=self.distance_in(space))
+        return self if self.count == 1 else replace(self, distance=self.distance_in(space))
 
     def neighbors_in(self, space: SearchSpace) -> Neighbors:
         """The neighbours in a space."""

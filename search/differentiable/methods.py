@@ -34,9 +34,12 @@ Numbers = Literal["recommended", "code", "a2m-code"]
 A²M's authors ran it.
 
 Their numbers are not all that their code does: on DARTS it grew the strength of β-decay within each epoch, with the
-number of the batch; it kept the architecture parameters of DARTS-PT where they were at the beginning; and it stopped
-after ten epochs without a better validation loss. None of this is repeated here.
+number of the batch; it kept the architecture parameters of DARTS-PT where they were at the beginning; on NAS-Bench-201
+the auxiliary skip connection of DARTS- read the input of the cell and decayed at the end of an epoch, and Λ-DARTS was
+run without A²M; and it stopped after ten epochs without a better validation loss. None of this is repeated here.
 """
+
+_NOT_RUN_WITH_A2M = ("sdarts-adv", "darts-es")
 
 
 @final
@@ -177,7 +180,8 @@ class Method:
             )
         if not settings.learn_alphas and (self.has_beta or self.second_order or self.stop == "skips"):
             raise ValueError(
-                "Without learn_alphas the architecture stays what it is, but beta, second_order or stop=skips is set."
+                "Without learn_alphas the architecture stays what it is, but beta, second_order or stop=skips is set; "
+                "let it learn, or choose a method without them, such as darts."
             )
 
     @property
@@ -215,7 +219,9 @@ class Method:
                 f"got {self.beta_weights}."
             )
         if flatness != "none" and not self.settings.learn_alphas:
-            raise ValueError(f"Without learn_alphas nothing reads a gradient, so {flatness} would do nothing.")
+            raise ValueError(
+                f"Without learn_alphas nothing reads a gradient, so {flatness} would do nothing; leave one out."
+            )
         plain: ArchitectureGradient = Unrolled() if self.second_order else FirstOrder()
         return SearchParts(
             Softmax(
@@ -332,7 +338,7 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
         The preset.
 
     Raises:
-        ValueError: If ``numbers`` is none of these.
+        ValueError: If ``numbers`` is none of these, or there are none for this method.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -341,8 +347,12 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
     """
     if numbers not in get_args(Numbers):
         raise ValueError(f"numbers must be one of {', '.join(get_args(Numbers))}, but got {numbers!r}.")
+    if numbers == "a2m-code" and name in _NOT_RUN_WITH_A2M:
+        raise ValueError(
+            f"A²M's authors did not run {name}, so it has no numbers of theirs; choose recommended or code."
+        )
     found = METHODS[name](space, numbers)
-    return found if numbers == "recommended" else replace(found, a2m=A2M_CODE)
+    return found if numbers == "recommended" or found.a2m != A2MOptions() else replace(found, a2m=A2M_CODE)
 
 
 def _is_nasbench201(space: SearchSpace) -> bool:
@@ -358,9 +368,7 @@ def _settings(space: SearchSpace, numbers: Numbers) -> SearchSettings:
 def _autodl(space: SearchSpace, numbers: Numbers) -> SearchSettings:
     """DARTS' settings: on NAS-Bench-201 the code is AutoDL-Projects'."""
     if numbers == "code" and _is_nasbench201(space):
-        return SearchSettings(
-            learning_rate=LearningRate(every="step"), nesterov=True, weight_decay=5e-4, update_order="weights_first"
-        )
+        return SearchSettings(nesterov=True, weight_decay=5e-4, update_order="weights_first")
     return SearchSettings()
 
 
@@ -369,7 +377,8 @@ def _darts(space: SearchSpace, numbers: Numbers) -> Method:
 
 
 def _darts_2nd(space: SearchSpace, numbers: Numbers) -> Method:
-    return Method(_autodl(space, numbers), second_order=True)
+    settings = _autodl(space, numbers)  # but in AutoDL's second order, too, the architecture moves first
+    return Method(replace(settings, update_order="alpha_first"), second_order=True)
 
 
 def _beta(space: SearchSpace, numbers: Numbers) -> Method:

@@ -17,6 +17,9 @@ from genas.supernet.mixtures import Mixture
 
 EdgeScope = Literal["each", "joint", "normal_only"]
 
+EPSILON = 0.1
+"""Largest change of a weight by additive neighbours, where nobody says more."""
+
 _SKIP = "skip_connect"
 
 
@@ -113,7 +116,9 @@ class AdditiveNeighbors(Neighbors):
         ValueError: As :class:`Neighbors`, and if ``epsilon`` is negative or not finite.
     """
 
-    def __init__(self, space: SearchSpace, distance: int, *, epsilon: float = 0.1, scope: EdgeScope = "each") -> None:
+    def __init__(
+        self, space: SearchSpace, distance: int, *, epsilon: float = EPSILON, scope: EdgeScope = "each"
+    ) -> None:
         super().__init__(space, distance, scope)
         if not 0 <= epsilon < math.inf:
             raise ValueError(f"epsilon must be finite and not negative, but got {epsilon}.")

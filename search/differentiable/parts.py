@@ -123,7 +123,7 @@ class SearchStep:
         learning_rate: Of the weights in this step.
         momentum: Of the weights' SGD.
         weight_decay: Of the weights' SGD.
-        momentum_buffers: The weights' momentum by name; empty before the first step.
+        momentum_buffers: The weights' momentum by name; zeros before the first step.
     """
 
     objective: Objective

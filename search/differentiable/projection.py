@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genas.choices import check_choices
 from genas.search.differentiable.parts import Objective, Statistics, Weights
-from genas.search.differentiable.selection import incoming
+from genas.search.differentiable.selection import LIVE_INPUTS, incoming
 from genas.seeding import generator
 from genas.spaces import Architecture, SearchSpace
 from genas.spaces.base import NONE
@@ -19,8 +19,6 @@ from genas.supernet.mixtures import Mixture
 
 Score = Callable[[Sequence[Mixture]], float]
 """From one mixture per cell type to how well the supernet does with them; higher is better."""
-
-_LIVE_INPUTS = 2
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Projection:
     def _topology_rounds(self) -> int:
         if self.space.is_product:
             return 0
-        return max(sum(len(node) > _LIVE_INPUTS for node in incoming(cell)) for cell in self.space.cell_types)
+        return max(sum(len(node) > LIVE_INPUTS for node in incoming(cell)) for cell in self.space.cell_types)
 
     def _genes(self, cell: int) -> list[int]:
         """Positions of the genes of a cell type."""
@@ -182,7 +180,7 @@ class Projection:
     def _open_nodes(self, cell: int) -> list[list[int]]:
         genes = self._genes(cell)
         nodes = [[genes[edge] for edge in node] for node in incoming(self.space.cell_types[cell])]
-        return [node for node in nodes if len(self._inputs(node)) > _LIVE_INPUTS]
+        return [node for node in nodes if len(self._inputs(node)) > LIVE_INPUTS]
 
     def _inputs(self, node: Sequence[int]) -> list[int]:
         return [gene for gene in node if not self.removed[gene]]
@@ -198,7 +196,7 @@ class Projection:
         self.chosen[gene] = columns[scores.index(min(scores))]
 
     def _decide_node(self, place: Sequence[int], mixtures: Sequence[Mixture], score: Score) -> None:
-        while len(inputs := self._inputs(place)) > _LIVE_INPUTS:
+        while len(inputs := self._inputs(place)) > LIVE_INPUTS:
             scores = [_checked(score(self._without(self.masked(mixtures), gene, None))) for gene in inputs]
             self.removed[inputs[scores.index(max(scores))]] = True
 

@@ -167,7 +167,7 @@ class DifferentiableSearch(Trainer):
             TrainingDiverged: If something is not finite.
         """
         super().check_finite()
-        self._check_sum("architecture parameters", self.alphas)
+        self._check_sum("architecture parameters", self.alphas, "Lower alpha_learning_rate")
 
     def learnt(self) -> dict[str, Tensor]:
         """The supernet's weights, and the architecture parameters as ``alphas.0``, ``alphas.1``, ..."""

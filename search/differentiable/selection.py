@@ -13,6 +13,9 @@ from genas.spaces import Architecture, CellType, SearchSpace
 from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
+LIVE_INPUTS = 2
+"""How many edges a node of the DARTS space keeps."""
+
 
 @final
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class TopTwo(Selection):
         for cell, (rows, edge_weights) in zip(space.cell_types, _weights(space, mixtures), strict=True):
             best = [_best_but_none(edge, row) for edge, row in rows]
             scores = np.array([weight for _, weight in best]) * edge_weights
-            kept = {edge for node in incoming(cell) for edge in sorted(node, key=lambda edge: -scores[edge])[:2]}
+            kept = {
+                edge for node in incoming(cell) for edge in sorted(node, key=lambda edge: -scores[edge])[:LIVE_INPUTS]
+            }
             genes += [gene if edge in kept else NONE for edge, (gene, _) in enumerate(best)]
         return space.check(genes)
 

@@ -78,8 +78,8 @@ class Stopping(abc.ABC):
             The end of the search, or ``None`` to go on.
         """
 
-    def remark(self, last: EpochSummary) -> str:  # noqa: ARG002
-        """What is to be said of the last epoch where it is the result though it breaks the rule; else nothing."""
+    def remark(self, history: Sequence[EpochSummary]) -> str:  # noqa: ARG002
+        """What is to be said where the rule did not end a search, but the last epoch did; mostly nothing."""
         return ""
 
 
@@ -163,6 +163,11 @@ class DominantEigenvalue(Stopping):
             f"until epoch {len(history)}",
         )
 
+    def remark(self, history: Sequence[EpochSummary]) -> str:
+        """When the rule would have begun, if the search was too short for it."""
+        first = self.frequency * (self.window // 2 + self.delta + math.ceil(self.earliest / self.frequency)) + 1
+        return "" if len(history) >= first else f"; eigenvalues can end a search from epoch {first} on"
+
     def _average(self, values: Sequence[float], position: int) -> float | None:
         """The mean of the window that ends at a position; ``None`` while less than half of it is there."""
         if position < self.window // 2:
@@ -209,9 +214,9 @@ class SkipCount(Stopping):
             kept[-1], f"more than {self.most} skip connections after epoch {len(history)}: {_told(too_many)}"
         )
 
-    def remark(self, last: EpochSummary) -> str:
+    def remark(self, history: Sequence[EpochSummary]) -> str:
         """How many skip connections are too many."""
-        too_many = self._too_many(last)
+        too_many = self._too_many(history[-1])
         return f"; none kept to {self.most} skip connections, the last has {_told(too_many)}" if too_many else ""
 
     def _too_many(self, summary: EpochSummary) -> dict[str, int]:
@@ -236,7 +241,6 @@ def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcom
     Returns:
         What the rule says, or that the last epoch is the result.
     """
-    last = len(history) - 1
     return stopping.outcome(history) or Outcome(
-        last, f"all {len(history)} epochs were run{stopping.remark(history[last])}"
+        len(history) - 1, f"all {len(history)} epochs were run{stopping.remark(history)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from safetensors.numpy import load_file
 
 from genas.cli import main
 from genas.commands.search_summary import Truth, report_runs, summarize
+from genas.errors import TrainingDiverged
 from genas.runs import Run
+from genas.search.differentiable import DifferentiableSearch
 from genas.spaces import NASBench201, space
+from genas.supernet.training import Trainer
 from genas.tables import Column, Table, load_table
 
 COMMON = "--data digits --max-train 20 --max-valid 20 --cells 1 --batch-size 10 --threads 1 --no-progress --device cpu"
@@ -91,6 +95,53 @@ def test_several_seeds_are_summarised_with_every_value(
     assert result(tmp_path / "alone")["best"]["genes"] == summary["runs"][1]["best"]["genes"]
 
 
+def test_an_interrupted_list_of_seeds_goes_on_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--seeds", "0,4", "--checkpoint-seconds", "0", *WORDS]
+    assert run("search", tmp_path / "whole", *words) == 0
+    steps, step = itertools.count(), Trainer.step
+
+    def interrupted(trainer: Trainer) -> None:
+        if next(steps) == 5:  # two epochs of two steps each: within the second seed
+            raise KeyboardInterrupt
+        step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupted)
+        assert run("search", tmp_path / "broken", *words) == 130
+    assert not (tmp_path / "broken" / "seed-4" / "result.json").exists()
+    assert run("search", tmp_path / "broken", *words) == 0
+    assert result(tmp_path / "broken") == result(tmp_path / "whole")
+    weights, expected = (load_file(tmp_path / name / "seed-4" / "weights.safetensors") for name in ("broken", "whole"))
+    assert all(np.array_equal(weights[name], expected[name]) for name in expected)
+
+
+def test_a_search_that_diverges_does_not_keep_the_others_from_their_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = DifferentiableSearch.check_finite
+
+    def diverging(search: DifferentiableSearch) -> None:
+        if search.seed == 1:
+            raise TrainingDiverged("The training loss must stay finite.")
+        check(search)
+
+    monkeypatch.setattr(DifferentiableSearch, "check_finite", diverging)
+    assert run("search", tmp_path / "runs", *WORDS, "--seeds", "0,1,2") == 1
+    shown = capsys.readouterr().err
+    assert "those with seed 1 in" in shown
+    assert "leave them out: --seeds 0,2." in shown
+    assert not (tmp_path / "runs" / "result.json").exists()
+    assert run("search", tmp_path / "runs", *WORDS, "--seeds", "0,2") == 0
+    assert [each["seed"] for each in result(tmp_path / "runs")["runs"]] == [0, 2]
+
+
+def test_the_loss_of_a_second_order_search_has_its_own_name(tmp_path: Path) -> None:
+    assert run("search", tmp_path / "run", "--method", "darts-2nd", *WORDS) == 0
+    found = result(tmp_path / "run")
+    assert found["search_loss_ahead"] > 0
+    assert "search_loss" not in found
+
+
 def test_the_truth_may_be_another_column(tmp_path: Path, table: Path) -> None:
     assert run("search", tmp_path / "run", "--table", table, "--truth", "other", *WORDS) == 0
     assert result(tmp_path / "run")["best"]["metrics"] == {"other/test/10": 50.0}
@@ -155,7 +206,7 @@ def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> 
         (["--seed", "1", "--seeds", "1,2"], "both are given; choose one"),
         (["--flatness", "a2m", "--precision", "bf16"], "choose precision fp32"),
         (["--method", "lambda-darts", "--space", "s2", "--cells", "3"], "at least two cells"),
-        (["--method", "pc-darts", "--channels", "6", "--seeds", "0,1"], "6"),
+        (["--method", "pc-darts", "--channels", "6", "--seeds", "0,1"], "must divide the 6 channels"),
         (["--table", "shipped", "--data", "digits"], "Say which column is the truth with --truth"),
     ],
 )

@@ -51,7 +51,7 @@ def test_calibration_forgets_what_the_network_held_and_keeps_its_weights_and_mom
 ) -> None:
     network, images = make_network(), random_images(8)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    settings = Calibration(mode, ema_batch_size=3, ema_momentum=0.3)
+    settings = Calibration("ema", ema_batch_size=3, ema_momentum=0.3) if mode == "ema" else Calibration(mode)
     once = calibrate(network.subnet(GENES), images, settings)
     twice = calibrate(calibrate(network.subnet(GENES), 3 * images + 1, settings), images, settings)
     for first, second in zip(layers(once), layers(twice), strict=True):
@@ -90,7 +90,7 @@ def test_ema_is_the_moving_average_over_batches_with_unbiased_variances(make_net
 )
 def test_the_published_settings_leave_these_shares_of_the_fake_start(images, batch_size, share) -> None:
     assert Calibration("ema", images=images, ema_batch_size=batch_size).leftover == pytest.approx(share, rel=2e-3)
-    assert Calibration("exact", images=images).leftover == Calibration("batch", images=images).leftover == 0.0
+    assert Calibration("exact", images=images).leftover == Calibration("batch").leftover == 0.0
 
 
 def test_the_leftover_is_what_is_left_of_the_start(make_network, random_images) -> None:
@@ -113,10 +113,10 @@ def test_batch_normalises_every_batch_by_itself(make_network, random_images) -> 
     assert evaluate(subnet, images, labels, batch_size=8) != evaluate(subnet, images, labels, batch_size=4)
 
 
-@pytest.mark.parametrize("mode", ["exact", "ema"])
-def test_calibrated_outputs_do_not_depend_on_the_batch(mode, make_network, random_images) -> None:
+@pytest.mark.parametrize("settings", [Calibration("exact"), Calibration("ema", ema_batch_size=4)])
+def test_calibrated_outputs_do_not_depend_on_the_batch(settings, make_network, random_images) -> None:
     network, images = make_network(), random_images(8)
-    subnet = calibrate(network.subnet(GENES), images, Calibration(mode, ema_batch_size=4))
+    subnet = calibrate(network.subnet(GENES), images, settings)
     torch.testing.assert_close(subnet(images[:2]), subnet(images)[:2], rtol=1e-12, atol=1e-12)
 
 
@@ -128,6 +128,8 @@ def test_calibrated_outputs_do_not_depend_on_the_batch(mode, make_network, rando
     [
         ({"images": 0}, "images and ema_batch_size must be at least 1, but got 0 and 64"),
         ({"ema_batch_size": 0}, "images and ema_batch_size must be at least 1, but got 1024 and 0"),
+        ({"ema_momentum": 0.5}, "ema_momentum would do nothing in mode exact; leave it out"),
+        ({"mode": "batch", "images": 8, "augmented": True}, "images and augmented would do nothing in mode batch"),
         ({"ema_momentum": 0.0}, r"ema_momentum must lie in \(0, 1\], but got 0.0"),
         ({"ema_momentum": float("nan")}, r"ema_momentum must lie in \(0, 1\], but got nan"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genas.spaces import space
 from genas.supernet import CellNetwork
@@ -73,6 +74,35 @@ def test_second_derivative_of_batch_norm_with_a_scale_of_zero() -> None:
     """An operation may have the weight zero, where whoever divides by it finds NaN."""
     function = lambda values, scale: batch_norm(values, scale, None, 0.01)[0].sin()
     assert gradgradcheck(function, (_random(3, 2, 2, 3), torch.zeros(2, dtype=torch.float64, requires_grad=True)))
+
+
+class _ScaleGiven(TorchDispatchMode):
+    """Counts gradients of BN, and refuses those without a scale: on CUDA torch finds no sums for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.native_batch_norm_backward.default:
+            assert args[2] is not None
+            self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_torch_never_has_to_do_without_a_scale() -> None:
+    values = _random(3, 2, 2, 3)
+    with _ScaleGiven() as watched:
+        (first,) = grad(batch_norm(values, None, None, 0.01)[0].sin().sum(), values, create_graph=True)
+        first.sin().sum().backward()
+    assert watched.count == 4  # the gradient, that of the second pass, and two sums of its own gradient
+
+
+def test_statistics_of_narrow_types_are_wide() -> None:
+    values = 10 + 3 * _random(64, 2, 8, 8, differentiable=False)
+    _, mean, inverse = batch_norm(values.bfloat16(), None, None, 1e-5)
+    torch.testing.assert_close(mean.double(), values.mean((0, 2, 3)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(inverse.double(), 1 / values.std((0, 2, 3)), rtol=1e-3, atol=0)
 
 
 def test_batch_norm_refuses_channels_with_one_value() -> None:

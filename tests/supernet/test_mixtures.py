@@ -161,13 +161,6 @@ def test_a_shuffle_is_a_permutation_that_another_undoes(groups) -> None:
     assert groups != 2 or shuffled.flatten().tolist() == [0, 3, 1, 4, 2, 5]
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "darts"])
-def test_one_group_without_edge_weights_is_the_plain_mixture_bit_for_bit(name, make_network) -> None:
-    plain, partial = make_network(name), make_network(name, mixture=MixtureOptions(partial_channels=1))
-    mixtures = _mixtures(plain, _leaves(plain, False), 0.0)
-    assert torch.equal(plain(_images(), mixtures), partial(_images(), mixtures))
-
-
 def test_channels_that_go_around_get_no_gradient_from_the_operations(make_network) -> None:
     """With all operations at zero the first channels of the output are dead, the others pass through."""
     cell = make_network("nasbench201", channels=8, mixture=MixtureOptions(partial_channels=4)).cells[0]

@@ -174,8 +174,9 @@ def test_epochs_on_nasbench201(name: str) -> None:
 
 def test_numbers_of_single_methods() -> None:
     code = method("darts", NB201, "code").settings
-    assert (code.nesterov, code.weight_decay, code.learning_rate.every) == (True, 5e-4, "step")
+    assert (code.nesterov, code.weight_decay, code.learning_rate.every) == (True, 5e-4, "epoch")
     assert code.update_order == "weights_first"
+    assert method("darts-2nd", NB201, "code").settings == replace(code, update_order="alpha_first")
     assert method("beta-darts", NB201).beta_end == 50
     assert method("beta-darts", DARTS).beta_end == 25
     assert method("beta-darts", DARTS, "code").beta_slope == 0.5
@@ -294,7 +295,9 @@ def test_what_cannot_be_or_does_nothing_is_refused(changed: dict[str, Any], mess
         ("darts", {"include_edge_logits": False}, "without edge_normalization"),
         ("darts", {"perturb_regularizer": True}, "without beta decay"),
         ("darts", {"allow_unrolled": True}, "without second_order"),
-        ("darts", {"rho": 0.0, "curvature": "none"}, "curvature is set, but nothing reads it without rho"),
+        ("darts", {"compare_exact": True}, "without a finite difference"),
+        ("darts", {"rho": 0.0, "curvature": "none"}, "curvature is set, but nothing reads it where rho is 0"),
+        ("beta-darts", {"rho": 0.0, "perturb_regularizer": True}, "nothing reads it where rho is 0"),
     ],
 )
 def test_options_of_a2m_that_nothing_reads_are_refused(method_name: str, changed: dict[str, Any], message: str) -> None:
@@ -308,6 +311,17 @@ def test_changes_of_a2m_win_over_the_numbers_of_the_code() -> None:
     assert changes.applied(method("beta-darts", NB201, "code")) == A2MOptions()
     assert A2MChanges(rho=0.3).applied(method("darts", NB201, "code")) == replace(A2M_CODE, rho=0.3)
     assert A2MChanges().applied(method("darts", NB201)) == A2MOptions()
+
+
+def test_a_change_that_nothing_reads_is_refused_also_where_it_says_the_default() -> None:
+    with pytest.raises(ValueError, match="stop_factor is set, but nothing reads it without stop=eigenvalue"):
+        MethodChanges(stop_factor=DominantEigenvalue.factor).applied(method("darts", NB201))
+
+
+def test_a_single_loss_has_no_neighbours_to_say_anything_of() -> None:
+    assert NAOptions(count=1).resolved(NB201) == NAOptions(count=1)
+    with pytest.raises(ValueError, match="no neighbours, so distance would do nothing"):
+        NAOptions(count=1, distance=3)
 
 
 @pytest.mark.parametrize("name", ["alpha_learning_rate", "warmup", "search_batch_size", "update_order"])
@@ -351,7 +365,11 @@ def test_a_network_that_can_not_do_what_the_method_needs_is_refused() -> None:
 
 
 def test_the_numbers_of_a2ms_authors() -> None:
-    for name in NAMES:
+    not_run = ("sdarts-adv", "darts-es")
+    for name in not_run:
+        with pytest.raises(ValueError, match=f"A²M's authors did not run {name}, .*choose recommended or code"):
+            method(name, NB201, "a2m-code")
+    for name in set(NAMES) - set(not_run):
         settings = method(name, NB201, "a2m-code").settings
         assert (settings.epochs, settings.nesterov, settings.weight_decay) == (50, False, 3e-4)
         assert settings.batch_size == (32 if name == "darts-pt" else 64)

@@ -124,6 +124,20 @@ def test_skips_may_be_counted_in_one_cell_only() -> None:
         SkipCount(cell="cell").outcome(skips(0, 9))
 
 
+@pytest.mark.parametrize(
+    ("rule", "first"),
+    [(DominantEigenvalue(), 23), (DominantEigenvalue(earliest=0), 13), (DominantEigenvalue(1, 1, 1, earliest=0), 2)],
+)
+def test_a_search_that_is_too_short_for_eigenvalues_says_so(rule: DominantEigenvalue, first: int) -> None:
+    """The first epoch after which growth without bound ends the search is the one that is named."""
+    history = epochs_of((10.0**epoch for epoch in range(first)), frequency=rule.frequency)[:first]
+    assert rule.outcome(history) is not None
+    assert rule.outcome(history[:-1]) is None
+    assert final_outcome(rule, history[:-1]).because.endswith(f"; eigenvalues can end a search from epoch {first} on")
+    flat = epochs_of([1.0] * first, frequency=rule.frequency)[:first]
+    assert final_outcome(rule, flat).because == f"all {first} epochs were run"
+
+
 def test_without_a_stop_the_last_epoch_is_the_result() -> None:
     assert final_outcome(Fixed(), skips(0, 9, 9)) == Outcome(2, "all 3 epochs were run")
     assert final_outcome(SkipCount(), skips(0, 9)).epoch == 0
