@@ -33,7 +33,7 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
     Raises:
         UsageError: If an option is unknown, ambiguous or has no valid value, or if an argument is missing.
     """
-    spelling = Spelling(dict(_types(get_type_hints(function))))
+    spelling = Spelling(dict(_types(get_type_hints(function))), prog)
     parser = _make_parser(function, prog, spelling)
     try:
         values = parser.parse_args(spelling.in_full(argv))
@@ -67,9 +67,12 @@ def _make_parser(function: Callable[..., object], prog: str, spelling: Spelling)
         exit_on_error=False,
         allow_abbrev=False,
     )
-    shipped = ", ".join(recipes()) or "none"
+    shipped = ", ".join(name for name, program in recipes().items() if program == prog)
     parser.add_argument(
-        "--config", action="config", metavar="FILE", help=f"YAML file of options, or a recipe: {shipped}."
+        "--config",
+        action="config",
+        metavar="FILE",
+        help=f"YAML file of options, or a recipe: {shipped}." if shipped else "YAML file of options.",
     )
     parser.add_function_arguments(function, as_positional=True)
     (parser.groups or {})[function.__name__].title = "arguments"

@@ -19,8 +19,11 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         write: Gets the temporary path, which has the suffix of ``path`` (some writers choose the format by it).
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{_MARK}{path.suffix}")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # as the user wants new files; some writers make them private
     try:
         write(temporary)
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

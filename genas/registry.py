@@ -72,7 +72,13 @@ class Registry(Mapping[str, T]):
                 f"Each {self._kind} must have its own name, but several packages offer {name!r}: {places}. "
                 "Uninstall all but one."
             )
-        return offers[0].load()
+        try:
+            return offers[0].load()
+        except (ImportError, AttributeError) as error:
+            package = offers[0].dist.name if offers[0].dist else "a package"
+            raise ValueError(
+                f"The {self._kind} {name!r} can not be loaded from {offers[0].value}, as {package} offers it: {error}."
+            ) from error
 
     def _unknown(self, name: str) -> str:
         known = sorted(self)

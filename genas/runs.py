@@ -251,6 +251,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = dict(leaves(old)), dict(leaves(new))
+    command, asked = before.get("command"), after.get("command")
+    if command != asked:
+        raise RunError(f"{folder} holds a run of genas {command}, not of genas {asked}; choose another folder.")
     differences = [
         f"  {name}: {before.get(name, '(not set)')} in the folder, {after.get(name, '(not set)')} now"
         for name in dict.fromkeys([*before, *after])

@@ -23,6 +23,7 @@ class Spelling:
 
     Args:
         types: Full name to type of every option and positional argument, as in ``training.epochs``.
+        prog: The program and its verb, whose recipes ``--config`` takes.
         others: Options of the parser itself. Of these, ``config`` takes a file.
 
     Example:
@@ -31,8 +32,10 @@ class Spelling:
         ['runs/a', '--max_macs=9', '--training.epochs=3', '--training.flip=false']
     """
 
-    def __init__(self, types: Mapping[str, Any], others: Sequence[str] = ("config", "print_config", "help")) -> None:
-        self.types = types
+    def __init__(
+        self, types: Mapping[str, Any], prog: str = "", others: Sequence[str] = ("config", "print_config", "help")
+    ) -> None:
+        self.types, self._prog = types, prog
         self.groups = {name[:place] for name in types for place, letter in enumerate(name) if letter == "."}
         self._names = [*types, *others]
 
@@ -56,7 +59,7 @@ class Spelling:
                 raise UsageError(f"--{given} takes no value, but got {attached!r}; use --{dashed(name)}={attached}.")
             value = attached if equals else self._pop_value(name, negated, rest)
             if name == "config" and value is not None:
-                files.append(f"--config={_config_file(value)}")
+                files.append(f"--config={_config_file(value, self._prog)}")
             elif value is not None and self._is_sequence(name) and not value.startswith("["):
                 words.append(f"--{name}=[{value}]")
             else:
@@ -108,29 +111,39 @@ class Spelling:
 
 
 def dashed(text: str) -> str:
-    """Return the text with dashes in its option names; metavars, in capitals, keep their underscores.
+    """Return the text with dashes in its option names; metavars, in capitals or braces, keep their underscores.
 
     Example:
-        >>> dashed("--training.batch_size BATCH_SIZE")
-        '--training.batch-size BATCH_SIZE'
+        >>> dashed("--training.batch_size BATCH_SIZE"), dashed("--na.edge_scope {each,normal_only}")
+        ('--training.batch-size BATCH_SIZE', '--na.edge-scope {each,normal_only}')
     """
-    return re.sub(r"\b[a-z][a-z0-9_.]*", lambda found: found[0].replace("_", "-"), text)
+    return re.sub(r"{[^}]*}|\b[a-z][a-z0-9_.]*", _dashed_name, text)
 
 
-def recipes() -> list[str]:
-    """Return the names of the shipped configuration files."""
-    names = (entry.name for entry in resources.files(_RECIPES).iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+def _dashed_name(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith("{") else found[0].replace("_", "-")
 
 
-def _config_file(name: str) -> str:
+def recipes() -> dict[str, str]:
+    """Return the names of the shipped configuration files, and for what program each is: its first line says that."""
+    files = [entry for entry in resources.files(_RECIPES).iterdir() if entry.name.endswith(".yaml")]
+    texts = {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in files}
+    return {name: " ".join(text.split(maxsplit=3)[1:3]) for name, text in sorted(texts.items())}
+
+
+def _config_file(name: str, prog: str) -> str:
     """Return the path of a configuration file that is given as such or as the name of a recipe."""
     if Path(name).is_file():
         return name
-    if name in recipes():
-        return str(resources.files(_RECIPES) / f"{name}.yaml")
-    known = ", ".join(recipes()) or "none"
-    raise UsageError(f"--config takes a YAML file or the name of a recipe, but {name!r} is neither. Recipes: {known}.")
+    found = recipes()
+    if name not in found:
+        known = ", ".join(each for each, program in found.items() if program == prog) or "none"
+        raise UsageError(
+            f"--config takes a YAML file or the name of a recipe, but {name!r} is neither. Recipes: {known}."
+        )
+    if found[name] != prog:
+        raise UsageError(f"{name} is a recipe of {found[name]}, not of {prog}.")
+    return str(resources.files(_RECIPES) / f"{name}.yaml")
 
 
 def _listed(names: Iterable[str]) -> str:

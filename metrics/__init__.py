@@ -23,7 +23,7 @@ from genas.metrics.ranking import kendall_tau, precision_at, regret, spearman, t
 from genas.metrics.registry import METRICS
 from genas.metrics.settings import ScoringSettings
 from genas.metrics.synflow import LogSynFlow, SynFlow
-from genas.metrics.table_accuracy import TableAccuracy, table_accuracy
+from genas.metrics.table_accuracy import TableAccuracy, table_accuracy, table_fingerprints
 
 __all__ = [
     "FEWEST_REPEATED",
@@ -81,6 +81,7 @@ __all__ = [
     "resample",
     "spearman",
     "table_accuracy",
+    "table_fingerprints",
     "top_curvature",
     "top_tau",
 ]

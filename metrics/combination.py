@@ -122,7 +122,7 @@ class Combined(Metric):
         Returns:
             Float64 array of shape ``(len(architectures),)``.
         """
-        scores = metric.score(context, architectures)
+        scores = _without_failures(metric.score(context, architectures))
         if self.join == "sum":
             return metric.scale * scores
         if self.join == "rank":
@@ -148,7 +148,7 @@ class Combined(Metric):
         return [context.space.sample(rng) for _ in range(self.reference)]
 
     def _reference_scores(self, metric: Metric, context: Context) -> tuple[float, float]:
-        scores = metric.score(context, self.reference_architectures(context))
+        scores = _without_failures(metric.score(context, self.reference_architectures(context)))
         known = scores[~np.isnan(scores)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
         if not -np.inf < low < high < np.inf:  # rounding gives equal scores a standard deviation above zero
@@ -157,3 +157,8 @@ class Combined(Metric):
                 f"{self.reference} random ones score from {low} to {high}; leave it out or use join='sum'."
             )
         return float(known.mean()), float(known.std())
+
+
+def _without_failures(scores: np.ndarray) -> np.ndarray:
+    """The scores, NaN where they are not finite: an infinite one has failed, too, and is not the best."""
+    return np.where(np.isfinite(scores), scores, np.nan)

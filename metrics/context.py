@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genas.data import ImageData
+from genas.data import Augmentation, ImageData
 from genas.errors import MissingInputError
 from genas.metrics.base import Measurement
 from genas.metrics.hessian import HessianLevel
@@ -143,8 +143,10 @@ class Context:
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that a measurement depends on: weights, images, settings, seed, precision."""
         networks = (self.initial, self.supernet)
+        augmentation = self._augmentation if self.settings.calibration.augmented else ""
         digest = hashlib.sha256(
-            f"{VERSION} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device}".encode()
+            f"{VERSION} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}"
+            f"{augmentation}".encode()
         )
         for network in networks:
             for name, tensor in network.state_dict().items():
@@ -156,7 +158,7 @@ class Context:
     def untrained_fingerprint(self) -> str:
         """The same for a measurement that needs no supernet: space, images, seed, precision; batches are its own."""
         data = "no images" if self._data is None else self._data.fingerprint
-        known = f"{VERSION} {self.space.name} {data} {self.seed} {self.precision} {self.device}"
+        known = f"{VERSION} {self.space.name} {data} {self.seed} {self.precision} {self.device.type}"
         return hashlib.sha256(known.encode()).hexdigest()[:16]
 
     @property
@@ -307,4 +309,9 @@ class Context:
     @cached_property
     def _calibration_images(self) -> Tensor:
         dtype = torch.promote_types(self.precision, torch.float32)  # statistics need more digits than bf16 has
-        return calibration_images(self.data, self.settings.calibration, self.seed, dtype)
+        return calibration_images(self.data, self.settings.calibration, self._augmentation, self.seed, dtype)
+
+    @property
+    def _augmentation(self) -> Augmentation:
+        """Of the supernet's training."""
+        return self._supernet.config.training.augmentation(self.data)

@@ -162,7 +162,10 @@ class _Expression:
             value = _WORDS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
             return fitted(value, hint)
         except (ValueError, TypeError):
-            raise TypeError(f"{key} of {name} must be {described(hint)}, but got {self._source(node)}.") from None
+            quoted = f" Write it in quotes: {key}='{self._source(node)}'." if hint is str else ""
+            raise TypeError(
+                f"{key} of {name} must be {described(hint)}, but got {self._source(node)}.{quoted}"
+            ) from None
 
     def _source(self, node: ast.expr) -> str:
         return ast.get_source_segment(self.text, node) or ""

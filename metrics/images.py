@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genas.data import ImageData
+from genas.data import Augmentation, ImageData
 from genas.data.splits import stratified_subset
 from genas.seeding import generator, torch_generator
 from genas.supernet import Calibration
@@ -31,12 +31,15 @@ def validation_images(data: ImageData, limit: int | None, seed: int, dtype: torc
     return data.normalize(split.images[chosen], dtype), split.labels[chosen]
 
 
-def calibration_images(data: ImageData, calibration: Calibration, seed: int, dtype: torch.dtype) -> Tensor:
+def calibration_images(
+    data: ImageData, calibration: Calibration, augmentation: Augmentation, seed: int, dtype: torch.dtype
+) -> Tensor:
     """Normalised training images on which BN statistics are calibrated.
 
     Args:
         data: The images.
         calibration: How many, and whether they are augmented.
+        augmentation: That of the supernet's training.
         seed: Root seed.
         dtype: Floating type of the images.
 
@@ -47,7 +50,7 @@ def calibration_images(data: ImageData, calibration: Calibration, seed: int, dty
     chosen = torch.from_numpy(generator(seed, "calibration images").permutation(len(data.train))[:count])
     if calibration.augmented:
         rng = torch_generator(seed, "calibration augmentation")
-        images, _ = data.training_batch(chosen, data.augmentation(), rng, dtype)
+        images, _ = data.training_batch(chosen, augmentation, rng, dtype)
         return images
     return data.normalize(data.train.images[chosen.to(data.train.labels.device)], dtype)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -57,6 +57,16 @@ class TableAccuracy(Metric):
                 f"{self.table.space.name}."
             )
         return self.table.values(self.column, architectures)
+
+
+def table_fingerprints(metrics: Iterable[Metric]) -> list[str]:
+    """The fingerprints of all tables that metrics and their parts read, sorted; a text names only a file."""
+    found: set[str] = set()
+    for metric in metrics:
+        found.update(table_fingerprints(metric.parts))
+        if isinstance(metric, TableAccuracy):
+            found.add(metric.table.fingerprint)
+    return sorted(found)
 
 
 def table_accuracy(column: str, path: str = SHIPPED) -> TableAccuracy:

@@ -29,8 +29,9 @@ class EvolutionConfig:
         population: Architectures per generation.
         generations: Number of generations, the random first one included.
         parents: Parents are drawn uniformly from this many best architectures of all generations.
-        mutations: Children by mutation in each generation.
-        crossovers: Children by crossover in each generation. Random architectures fill up the population.
+        mutations: Children by mutation in each generation; by default half of the population.
+        crossovers: Children by crossover in each generation; by default half of the population. Random architectures
+            fill it up.
         mutation_rate: Probability that a mutation redraws a gene; the redraw may hit the old value.
         mutated_genes: ``all``, or ``normal``: only those of the first cell type, as in GeNAS' code on DARTS.
         mutation_excludes_none: Never mutate to ``none``, as in RLNAS' code on NAS-Bench-201.
@@ -43,8 +44,8 @@ class EvolutionConfig:
     population: int = 50
     generations: int = 20
     parents: int = 10
-    mutations: int = 25
-    crossovers: int = 25
+    mutations: int | None = None
+    crossovers: int | None = None
     mutation_rate: float = 0.1
     mutated_genes: Literal["all", "normal"] = "all"
     mutation_excludes_none: bool = False
@@ -54,23 +55,30 @@ class EvolutionConfig:
         for name in ("population", "generations", "parents", "tries"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}.")
-        if min(self.mutations, self.crossovers) < 0 or self.mutations + self.crossovers > self.population:
+        mutations, crossovers = self.children
+        if min(mutations, crossovers) < 0 or mutations + crossovers > self.population:
             raise ValueError(
                 f"mutations and crossovers must not be negative and fit into the population of {self.population}, "
-                f"but got {self.mutations} + {self.crossovers}."
+                f"but got {mutations} + {crossovers}."
             )
         if not 0 <= self.mutation_rate <= 1:
             raise ValueError(f"mutation_rate must lie in [0, 1], but got {self.mutation_rate}.")
         check_choices(self)
 
+    @property
+    def children(self) -> tuple[int, int]:
+        """How many children of a generation are mutations and crossovers."""
+        half = self.population // 2
+        return half if self.mutations is None else self.mutations, half if self.crossovers is None else self.crossovers
+
 
 PRESETS = {
     "recommended": EvolutionConfig(),
-    "spos": EvolutionConfig(),
+    "spos": EvolutionConfig(mutations=25, crossovers=25),
     "rlnas-nasbench201": EvolutionConfig(
         population=100, parents=30, mutations=50, crossovers=50, mutation_excludes_none=True
     ),
-    "genas-darts": EvolutionConfig(mutated_genes="normal"),
+    "genas-darts": EvolutionConfig(mutations=25, crossovers=25, mutated_genes="normal"),
 }
 """Settings by name: the published ones and ours. Each number of the published ones is as in the authors' code."""
 
@@ -131,8 +139,8 @@ class Evolution(Searcher):
         children: list[Architecture] = []
         if len(self._archive):
             with deap_random(self._rng):
-                children += self._children(self._mutation, self._config.mutations)
-                children += self._children(self._crossover, self._config.crossovers)
+                for draw, wanted in zip((self._mutation, self._crossover), self._config.children, strict=True):
+                    children += self._children(draw, wanted)
         while len(children) < self._config.population:
             architecture = self._unseen.sample(self._rng)
             if architecture is None:

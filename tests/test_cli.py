@@ -369,8 +369,9 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "modules" / "genas_recipes"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("", encoding="utf-8")
-    (folder / "quick.yaml").write_text("training:\n  epochs: 1\n", encoding="utf-8")
-    (folder / "thorough.yaml").write_text("training:\n  epochs: 100\n", encoding="utf-8")
+    for name, verb, epochs in (("quick", "work-hard", 1), ("thorough", "work-hard", 100), ("other", "rest", 9)):
+        text = f"# genas {verb} RUN --config {name}\ntraining:\n  epochs: {epochs}\n"
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(spelling, "_RECIPES", "genas_recipes")
 
 
@@ -384,6 +385,8 @@ def test_recipes_by_name(work: dict[str, object], recipes: None, capsys: pytest.
     assert main(["work-hard", "a", "--config", "slow"]) == 2
     err = capsys.readouterr().err
     assert "--config takes a YAML file or the name of a recipe, but 'slow' is neither. Recipes: quick, thorough." in err
+    assert main(["work-hard", "a", "--config", "other"]) == 2
+    assert "other is a recipe of genas rest, not of genas work-hard." in capsys.readouterr().err
     assert not work
 
 

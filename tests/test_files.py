@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from genas.files import atomic_write, remove_unfinished, write_json, write_text
 
@@ -55,7 +56,10 @@ def test_the_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: p
 def test_files_have_ordinary_rights(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "x")
     (tmp_path / "plain").write_text("x")
-    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    save_file({"a": np.zeros(1)}, tmp_path / "private")
+    atomic_write(tmp_path / "weights", lambda path: save_file({"a": np.zeros(1)}, path))
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "plain", "weights", "private")}
+    assert modes["ours"] == modes["weights"] == modes["plain"]
 
 
 def test_json_is_plain_utf8(tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ def test_other_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:
     Run.create(tmp_path, {"seed": 0, "training": {"rate": 0.1, "epochs": 5}, "old": 1, "same": 2}).close()
 
 
+def test_a_run_of_another_command_is_told_in_one_line(tmp_path: Path) -> None:
+    with Run.create(tmp_path, {"command": "evolve", "metric": "angle"}) as run:
+        run.log({"generation": 1})
+    with pytest.raises(RunError) as error:
+        Run.create(tmp_path, {"command": "search", "method": "darts"})
+    assert str(error.value) == f"{tmp_path} holds a run of genas evolve, not of genas search; choose another folder."
+
+
 def test_a_run_that_did_nothing_does_not_bind_the_next(tmp_path: Path) -> None:
     Run.create(tmp_path, {"seed": 0}).close()
     with Run.create(tmp_path, {"seed": 1}) as run:

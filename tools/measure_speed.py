@@ -1,9 +1,9 @@
 """Measure genas against a slow, obvious reference, side by side in one run.
 
 ``python tools/measure_speed.py one-shot``: first both are shown to compute the same (``speed/check.py``). Then they
-take turns at every job (``speed/bench.py``): genas as its commands run it, the reference (``speed/reference.py``) in one
-process with all threads. ``python tools/measure_speed.py search``: the jobs are the steps of differentiable searches,
-the reference is ``speed/textbook_search.py``. Either with ``--help`` lists its options.
+take turns at every job (``speed/bench.py``): genas as its commands run it, the reference (``speed/reference.py``) in
+one process with all threads. ``python tools/measure_speed.py search``: the jobs are the steps of differentiable
+searches, the reference is ``speed/textbook_search.py``. Either with ``--help`` lists its options.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from genas.tables import Column, Kind, Table, dataset_of, load_table
 
 KINDS: tuple[Kind, ...] = ("valid", "test")
 
+_KEY = "accuracies of stand-alone networks, seed "
+
 _DRAWS = 1000
 """How many random architectures of a space too large to list are drawn, at most, for each different one."""
 
@@ -66,7 +68,9 @@ def build_table(
 
     Isomorphic cells are trained once. The same command continues a table that was interrupted, and one with more
     architectures, repeated or repeats goes on from it: every finished network is kept in the folder. Writes table.npz.
-    A network whose training diverges is left out and counted.
+    A network whose training diverges is left out and counted. Columns are named after the images that trained: where
+    validation images are set aside from them, as in NAS-Bench-201's cifar10-valid, or where options limit them, the
+    name says so.
 
     Args:
         out: Folder of the run; made if it does not exist.
@@ -91,7 +95,13 @@ def build_table(
     where = resolve_device(device)
     images = data_options.load(data, seed=seed)
     place, options = absolute_data(data, data_options.data_root), absolute_options(data_options)
-    plan = TrainingPlan(space, place, options, network, training, seed, str(where))
+    dataset = dataset_of(
+        data,
+        valid_from_train=images.valid_from_train,
+        max_train=data_options.max_train,
+        image_size=data_options.image_size,
+    )
+    plan = TrainingPlan(space, place, options, dataset, network, training, seed, str(where))
     other = None if compare is None else _comparable(compare, plan)
     order = _order(plan.search_space, architectures, seed)
     if repeated > len(order):
@@ -106,10 +116,10 @@ def build_table(
         ScoreStore(run.scores) as store,
     ):
         _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
-        table = _table(plan, store, order, repeats, out.name, images.fingerprint)
+        table = _table(plan, store, order, out.name, images.fingerprint)
         table.save(run.path / "table.npz")
         _report(table, other)
-        _report_diverged(plan, store, order, repeats)
+        _report_diverged(plan, store, order)
         say(f"\ntable: {run.path / 'table.npz'}")
 
 
@@ -134,6 +144,7 @@ class TrainingPlan:
     space: str
     data: str
     data_options: DataOptions
+    dataset: str
     network: StandaloneNetwork
     training: StandaloneSettings
     seed: int
@@ -150,7 +161,7 @@ class TrainingPlan:
 
     def column(self, kind: Kind, seed: int | None = None) -> Column:
         """What the table calls an accuracy."""
-        return Column(dataset_of(self.data), kind, self.training.epochs, seed)
+        return Column(self.dataset, kind, self.training.epochs, seed)
 
     def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
         """All operations with their initial weights: equal edges of all architectures start equally."""
@@ -256,7 +267,8 @@ def _train_missing(
     *,
     progress: bool,
 ) -> None:
-    wanted = [(seed, order if seed == plan.seed else order[:repeated]) for seed in _seeds(plan, repeats)]
+    seeds = range(plan.seed, plan.seed + repeats)
+    wanted = [(seed, order if seed == plan.seed else order[:repeated]) for seed in seeds]
     missing = [
         (seed, [each for each in members if each not in known])
         for seed, members in wanted
@@ -277,18 +289,17 @@ def _train_missing(
                 bar.update(len(rows))
 
 
-def _seeds(plan: TrainingPlan, repeats: int) -> range:
-    return range(plan.seed, plan.seed + repeats)
-
-
 def _key(seed: int) -> str:
-    return f"accuracies of stand-alone networks, seed {seed}"
+    return f"{_KEY}{seed}"
 
 
-def _table(
-    plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture], repeats: int, name: str, fingerprint: str
-) -> Table:
-    found = {seed: store.get(_key(seed), order) for seed in _seeds(plan, repeats)}
+def _seeds(store: ScoreStore) -> list[int]:
+    """All seeds with which a network was ever trained in the folder: none of them is dropped from its table."""
+    return sorted(int(key.removeprefix(_KEY)) for key in store.keys() if key.startswith(_KEY))  # noqa: SIM118 (not a mapping)
+
+
+def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture], name: str, fingerprint: str) -> Table:
+    found = {seed: store.get(_key(seed), order) for seed in _seeds(store)}
     accuracies: dict[Column, Mapping[Architecture, float]] = {}
     for column, kind in enumerate(KINDS):
         by_seed = {
@@ -310,8 +321,8 @@ def _table(
     return Table.from_accuracies(plan.search_space, name, source, fingerprint, accuracies, isomorphic=True)
 
 
-def _report_diverged(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture], repeats: int) -> None:
-    for seed in _seeds(plan, repeats):
+def _report_diverged(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture]) -> None:
+    for seed in _seeds(store):
         lost = [each for each, row in store.get(_key(seed), order).items() if np.isnan(row).all()]
         if lost:
             named = ", ".join(map(plan.search_space.format, lost[:3]))

@@ -17,6 +17,7 @@ from genas.commands.reporting import table as text_table
 from genas.commands.search_summary import Truth
 from genas.runs import Run, leaves
 from genas.spaces import space as space_by_name
+from genas.tables import load_table
 
 
 def compare(
@@ -32,7 +33,8 @@ def compare(
         runs: Folders of finished searches of several seeds (genas search --seeds), separated by commas. The first one
             is what the others are compared with.
         table: Ground truth for other columns than that which the searches were looked up in: a file, or shipped.
-        truth: Its columns, separated by commas, such as cifar10,cifar100/test/200.
+        truth: Its columns, separated by commas, such as cifar10,cifar100/test/200; by default that which the searches
+            were looked up in, or if there is none the test accuracies of all data sets.
         level: Coverage of the intervals, which are Student's: for differences that are about normal.
         json: Print JSON instead of text.
     """
@@ -44,6 +46,7 @@ def compare(
     searches = [SeedResults.read(folder) for folder in folders]
     _check_alike(searches)
     accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)
+    _note_unknown(accuracies)
     names = _names(searches)
     compared = {
         column: [
@@ -203,6 +206,8 @@ Accuracies = dict[str, list[dict[int, float | None]]]
 
 def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequence[str]) -> Accuracies:
     space, found = space_by_name(searches[0].config["space"]), {}
+    if not truth and {each.truth for each in searches} == {None}:
+        truth = [str(column) for column in load_table(str(table)).default_truths()]
     for text in truth or _as_found(searches):
         known = Truth.load(table, text, space, "")
         assert known is not None  # which it is without table and text only
@@ -219,10 +224,18 @@ def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
     column = columns.pop()
     if columns or column is None:
         raise ValueError(
-            "The searches must have been looked up in the same column of a table, but were not; give --table and "
-            "--truth now."
+            "The searches must have been looked up in the same column of a table, but were not; give --table, and "
+            "--truth with the columns, now."
         )
     return {column: [{seed: best["metrics"].get(column) for seed, best in each.best.items()} for each in searches]}
+
+
+def _note_unknown(accuracies: Accuracies) -> None:
+    """Say how many results a table does not have."""
+    for column, found in accuracies.items():
+        values = [value for each in found for value in each.values()]
+        if unknown := values.count(None):
+            print(f"note: {unknown} of {len(values)} results are not in the table's {column}.", file=sys.stderr)
 
 
 def _names(searches: Sequence[SeedResults]) -> list[str]:

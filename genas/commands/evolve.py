@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from genas.metrics import (
     architecture_cost,
     parse_metric,
     parse_terms,
+    table_fingerprints,
 )
 from genas.runs import Run
 from genas.scores import ScoreStore
@@ -76,12 +78,12 @@ def evolve(
 
     Args:
         run: Folder of the supernet, written by genas train-supernet.
-        out: Folder of the search; by default RUN/searches/METRIC-SEED.
+        out: Folder of the search; by default one in RUN/searches that is named after metric, searcher, limits and seed.
         metric: Metrics joined by +, each with an optional weight, such as angle+16*flatness, and with settings where
             they differ from the options below, such as flatness(alpha=0.5) or neighborhood(angle, distance=2). Known:
             accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
-            jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none; table(PATH, COLUMN), the
-            truth itself; and those of other packages.
+            jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none;
+            table(column='...', path='...'), the truth itself; and those of other packages.
         join: How several metrics are joined: sum (GeNAS), standardized by the scores of random architectures, or by
             rank, which needs all architectures at once: the searcher exhaustive.
         noise: Weight noise of flatness.
@@ -106,11 +108,13 @@ def evolve(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
-    folder = out or run / "searches" / f"{_folder_name(metric)}-{seed}"
+    folder = out or run / "searches" / _folder_name(metric, searcher, max_macs, max_params, seed)
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     run, device, precision = run.resolve(), where.type, device_facts(where, compute)["precision"]
     settings = {name: value for name, value in locals().items() if name not in _NOT_PART_OF_THE_RESULT}
+    if folder.resolve().is_relative_to(run):  # both may be moved together
+        settings["run"] = os.path.relpath(run, folder.resolve())
     own = {
         "angle": Angle(repeat_dilated_weight),
         "flatness": Flatness(noise, alpha, epsilon),
@@ -118,6 +122,7 @@ def evolve(
         "params": Params(cost_of),
     }
     scored_by = parse_metric(metric, settings=own, join=join)
+    settings["tables in metrics"] = table_fingerprints([scored_by])
     _refuse_unused(scored_by, own)
     exhaustive = searcher == "exhaustive"
     if join == "rank" and not exhaustive:
@@ -126,6 +131,10 @@ def evolve(
         )
     if exhaustive and evolution != EvolutionConfig():
         raise ValueError("An exhaustive search has no settings of the evolution; leave them out.")
+    if searcher == "random" and evolution != EvolutionConfig(evolution.population, evolution.generations):
+        raise ValueError(
+            "Of the evolution's settings a random search has population and generations; leave out others."
+        )
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
@@ -147,7 +156,8 @@ def evolve(
             on_batch=lambda batch: opened.log(_summary(batch)),
         )
         parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
-        result = {"metric": metric, **_result(context, parts, found, cost_of)}
+        asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed, "cost_of": cost_of}
+        result = {**asked, **_result(context, parts, found, cost_of)}
         write_json(opened.result, result)
         draw_best(opened, context.space, found.best, f"{metric}, seed {seed}")
         _report(context, result)
@@ -158,9 +168,12 @@ _NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "progress", "where", "com
 """What :func:`evolve` knows that no result depends on."""
 
 
-def _folder_name(metric: str) -> str:
-    """Return an expression without what a shell would read otherwise: ``neighborhood_angle_distance=2``."""
-    return re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")
+def _folder_name(metric: str, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int) -> str:
+    """Return the folder of a search, like ``neighborhood_angle_distance=2-max_macs=50000000-0``."""
+    expression = re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")  # no shell reads it
+    limits = {"max_macs": max_macs, "max_params": max_params}
+    others = [f"{name}={value}" for name, value in limits.items() if value is not None]
+    return "-".join([expression, *([] if searcher == "evolution" else [searcher]), *others, str(seed)])
 
 
 def _names_within(metric: Metric) -> set[str]:

@@ -16,7 +16,7 @@ from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.files import write_json
 from genas.spaces.neighborhoods import AGGREGATES
-from genas.tables import SHIPPED, Column, Table, load_table
+from genas.tables import Column, Table, load_table
 
 TITLES = {
     "A": "Tables 1a and A: the best {best} by the search-time error, halved by its variance around them. Means.",
@@ -28,7 +28,7 @@ TITLES = {
 
 
 def na_tables(
-    table: str = SHIPPED,
+    table: str,
     search: str | None = None,
     truth: list[str] | None = None,
     distance: int = 1,
@@ -48,7 +48,7 @@ def na_tables(
     Where the data sets are the paper's, its numbers stand beside ours, with a line on what differs.
 
     Args:
-        table: A file of genas import-table or genas build-table, or shipped.
+        table: A file of genas import-table or genas build-table.
         search: The column that a search sees, such as cifar10-valid/valid/12; by default the paper's reading (the
             validation accuracy of CIFAR-10 after epoch 90 of 200) if the table has it, else that after 12 epochs, else
             the only validation column.
@@ -87,7 +87,7 @@ def na_tables(
     for letter, rows in results.items():
         say(f"\n{TITLES[letter].format(**settings)}\n")
         say(_printed(rows, published.get(letter, {})))
-    differs = _difference(seen, settings) if published else None
+    differs = _difference(seen, truths, settings) if published else None
     if differs is not None:
         say(f"\n{differs}")
     if out is not None:
@@ -173,15 +173,21 @@ def _finite(number: float | None) -> float | None:
     return None if number is None or math.isnan(number) else number
 
 
-def _difference(seen: Column, settings: Mapping[str, Any]) -> str:
+def _difference(seen: Column, truths: Mapping[str, Column], settings: Mapping[str, Any]) -> str:
     """What our numbers have that the published do not."""
     same = {"distance": 1, "penalty": 1.0, "best": 100, "architectures": 100, "steps": 100}
     other = [f"{name} {settings[name]} instead of {value}" for name, value in same.items() if settings[name] != value]
     reading = (
         [] if str(seen) == SEARCH_COLUMN else [f"the search-time error is that of {seen} instead of {SEARCH_COLUMN}"]
     )
+    judges = [
+        f"{column} is the judge instead of {wanted}"
+        for name, column in truths.items()
+        for wanted in [Column(column.dataset, "test", 200)]
+        if name in DATASETS and column != wanted
+    ]
     unknown = [
         "the paper does not say how many searches it made, nor how it averaged over seeds, and its variance in table C "
         "may be a standard deviation (its appendix A.1 uses one word for both)"
     ]
-    return f"What differs from the paper: {'; '.join([*reading, *other, *unknown])}."
+    return f"What differs from the paper: {'; '.join([*reading, *judges, *other, *unknown])}."

@@ -28,13 +28,14 @@ from genas.metrics import (
     noise_ceiling,
     parse_metric,
     resample,
+    table_fingerprints,
 )
 from genas.report import Agreement, Ranking, draw_ranking, scores_csv
 from genas.runs import Run
 from genas.seeding import generator
 from genas.spaces import Architecture
-from genas.supernet.project import read_config
-from genas.tables import Column, Table, dataset_of, load_table
+from genas.supernet.project import open_supernet
+from genas.tables import Column, Table, dataset_of, is_part, load_table
 
 NO_RUN = "none"
 _DEFAULT_METRICS = ("angle", "loss", "accuracy", "flatness", "angle+flatness")
@@ -45,7 +46,7 @@ def rank(
     metrics: str | Sequence[str] | None = None,
     table: str = "shipped",
     truth: tuple[str, ...] = (),
-    samples: int | Literal["all"] = 300,
+    samples: int | Literal["all"] | None = None,
     unique: bool | None = None,
     out: Path | None = None,
     join: Join = "sum",
@@ -78,8 +79,10 @@ def rank(
             angle+flatness, or without a supernet only the baselines.
         table: File of a table, or shipped for the one of genas.
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
-            accuracy of every data set, of the longest training, mean over the seeds.
-        samples: Number of architectures, drawn at random from those that have all the truths, or all.
+            accuracy of every data set, of the longest training, mean over the seeds; without any, the validation
+            accuracy.
+        samples: Number of architectures, drawn at random from those that have all the truths, or all; by default 300,
+            or all where there are fewer.
         unique: Whether to rank one architecture of each class of isomorphic ones only; by default where the table has
             one training for all of a class.
         out: Folder of the ranking; by default a folder in RUN/rankings of the first supernet.
@@ -101,8 +104,13 @@ def rank(
     folders = _folders(runs)
     if folders and (data is not None or data_options != DataOptions()):
         raise ValueError("data and its options are for runs none; a supernet brings its own images. Leave them out.")
+    if not folders and data is None and data_options != DataOptions():
+        raise ValueError("The options of the data set would do nothing without one; give --data, or leave them out.")
+    if not folders and scoring != ScoringSettings():
+        raise ValueError("scoring says how subnets of a supernet are evaluated; with runs none, leave it out.")
     known = load_table(table)
-    columns = [known.find(text) for text in truth] or known.default_truths()
+    _check_supernets(folders, known)
+    columns = [known.find(text) for text in truth] or known.default_truths(or_valid=True)
     asked = _asked(metrics, join, bool(folders))
     if not asked and not baselines:
         raise ValueError("There must be a metric or a baseline to rank by, but there is none; give --metrics.")
@@ -110,12 +118,14 @@ def rank(
     data = None if data is None else absolute_data(data, data_options.data_root)
     where = resolve_device(device)
     facts = device_facts(where, resolve_precision(precision, where))
+    architectures = sample(known, columns, samples, sample_seed, unique=only_unique)
     settings = {
         "runs": folders,
         "metrics": list(asked),
+        "tables in metrics": table_fingerprints(asked.values()),
         "table": {"name": known.name, "fingerprint": known.fingerprint},
         "truth": list(map(str, columns)),
-        "samples": samples,
+        "samples": "all" if samples == "all" else len(architectures),
         "unique": only_unique,
         "join": join,
         "baselines": baselines,
@@ -128,7 +138,6 @@ def rank(
         "device": where.type,
         "precision": facts["precision"],
     }
-    architectures = sample(known, columns, samples, sample_seed, unique=only_unique)
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     supernets: Sequence[Path | None] = folders or [None]
@@ -171,6 +180,17 @@ def _folders(runs: str) -> list[Path]:
     return folders
 
 
+def _check_supernets(folders: Sequence[Path], known: Table) -> None:
+    """Refuse what could not be ranked before anything is measured."""
+    for folder in folders:
+        _, config = open_supernet(folder)
+        if config.space != known.space.name:
+            raise ValueError(
+                f"The supernet and the table must be of one space, but {folder} is of {config.space} and the table of "
+                f"{known.space.name}; give another --table."
+            )
+
+
 def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) -> dict[str, Metric]:
     """The metrics by their labels."""
     texts = (_DEFAULT_METRICS if has_supernet else ()) if metrics is None else metrics
@@ -199,7 +219,7 @@ def _joins(metric: Metric) -> bool:
 
 
 def split_expressions(text: str) -> list[str]:
-    """Split a list of metrics at its commas, but not at those inside parentheses and brackets.
+    """Split a list of metrics at its commas, but not at those inside parentheses, brackets and quotes.
 
     Args:
         text: Like ``angle,flatness(stds=[1e-3,2e-3])``.
@@ -208,13 +228,16 @@ def split_expressions(text: str) -> list[str]:
         The expressions.
 
     Example:
-        >>> split_expressions("angle, flatness(stds=[1e-3,2e-3])")
-        ['angle', 'flatness(stds=[1e-3,2e-3])']
+        >>> split_expressions("angle, flatness(stds=[1e-3,2e-3]), table(path='a (1, 2.npz')")
+        ['angle', 'flatness(stds=[1e-3,2e-3])', "table(path='a (1, 2.npz')"]
     """
-    parts, depth = [""], 0
+    parts, depth, quote = [""], 0, ""
     for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
+        if quote or letter in "'\"":
+            quote = letter if not quote else "" if letter == quote else quote
+        else:
+            depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0 and not quote:
             parts.append("")
         else:
             parts[-1] += letter
@@ -234,8 +257,8 @@ def _note_other_data(folders: Sequence[Path], columns: Sequence[Column]) -> None
     """Say in one line that a supernet saw other images than the truth is about."""
     others = []
     for folder in folders:
-        trained_on = dataset_of(read_config(Run.open(folder)).data)
-        strange = [str(column) for column in columns if column.dataset.removesuffix("-valid") != trained_on]
+        trained_on = dataset_of(open_supernet(folder)[1].data)
+        strange = [str(column) for column in columns if not is_part(column.dataset, trained_on)]
         if strange:
             others.append(f"{folder.name} was trained on {trained_on}, not on that of {', '.join(strange)}")
     if others:

@@ -20,18 +20,19 @@ from genas.seeding import generator
 from genas.spaces import Architecture, NASBench201, SearchSpace
 from genas.tables import Column, Table
 
+_SAMPLES = 300
 _BASELINES = ("params", "macs", "count", "live_edges", "random")
 
 
 def sample(
-    table: Table, columns: Sequence[Column], samples: int | Literal["all"], seed: int, *, unique: bool
+    table: Table, columns: Sequence[Column], samples: int | Literal["all"] | None, seed: int, *, unique: bool
 ) -> list[Architecture]:
     """Draw architectures that have all the truths.
 
     Args:
         table: The truth.
         columns: The columns in question.
-        samples: How many, or ``all``.
+        samples: How many, or ``all``; ``None``: 300, or all where there are fewer.
         seed: Draws them.
         unique: Whether to draw from the first of each class of isomorphic ones. A table with one training for all of
             a class has so many independent accuracies, not more.
@@ -53,9 +54,11 @@ def sample(
         for each in pool:
             first.setdefault(space.unique_key(each), each)
         pool = list(first.values())
+    if samples is None and len(pool) >= 2:
+        samples = min(_SAMPLES, len(pool))
     if samples == "all":
         return list(pool)
-    if not 2 <= samples <= len(pool):
+    if samples is None or not 2 <= samples <= len(pool):
         raise ValueError(
             f"samples must lie in 2 .. {len(pool)}, the architectures that have all the truths, or be all, but got "
             f"{samples}."
@@ -103,21 +106,13 @@ class Scorer:
                 path = own_store if recipe.run is None else Run.open(recipe.run).scores
                 store = stack.enter_context(ScoreStore(path))
                 context = recipe.context(store)
-                self._check_space(context, recipe)
                 self._measure(context, recipe, asked, first)
                 for label, metric in asked.items():
                     found[label].append(_finite(metric.score(context, self.architectures)))
                 if baselines and first is None:
                     compared = self._baselines(context, has_images=recipe.run is not None or recipe.data is not None)
                 first = first or store
-        return [*(ScoredMetric(label, False, tuple(scores)) for label, scores in found.items()), *compared]
-
-    def _check_space(self, context: Context, recipe: ContextRecipe) -> None:
-        if context.space.name != self.space.name:
-            raise ValueError(
-                f"The supernet and the table must be of one space, but {recipe.run} is of {context.space.name} and the "
-                f"table of {self.space.name}; give another --table."
-            )
+        return [*(ScoredMetric(label, False, _different(scores)) for label, scores in found.items()), *compared]
 
     def _measure(
         self, context: Context, recipe: ContextRecipe, asked: Mapping[str, Metric], first: ScoreStore | None
@@ -147,6 +142,12 @@ def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
     for key, members in wanted.items():
         known = context.store.get(key, members)
         context.store.put(key, first.get(key, [member for member in members if member not in known]))
+
+
+def _different(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The scores of each supernet; of a metric that has the same with all, needing none of them, only one."""
+    same = all(np.array_equal(scores[0], each, equal_nan=True) for each in scores[1:])
+    return tuple(scores[:1] if same else scores)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from genas.commands.reporting import mean_and_spread, say, table
 from genas.commands.results import short_name
 from genas.spaces import Architecture, SearchSpace
-from genas.tables import Column, Table, dataset_of, load_table
+from genas.tables import Column, Table, dataset_of, is_part, load_table
 
 
 @final
@@ -33,7 +33,8 @@ class Truth:
 
         Args:
             path: The table; ``None``: there is none.
-            column: Text of the column; ``None``: the test accuracy on the data set.
+            column: Text of the column; ``None``: the test accuracy of networks that were trained on the data set, or on
+                a part of it, if the table knows one part only.
             space: The space that is searched.
             data: The data set, as in ``--data``.
 
@@ -57,7 +58,7 @@ class Truth:
                 f"{known.space.name}."
             )
         try:
-            return cls(known, known.find(dataset_of(data) if column is None else column))
+            return cls(known, known.find(_named_after(data, known) if column is None else column))
         except KeyError as error:
             if column is not None:
                 raise
@@ -67,6 +68,14 @@ class Truth:
         """The accuracy in percent by the column's name; nothing where the table does not know the architecture."""
         (value,) = self.known.values(self.column, [architecture], missing="nan")
         return {} if np.isnan(value) else {str(self.column): float(value)}
+
+
+def _named_after(data: str, known: Table) -> str:
+    """What a table calls a data set."""
+    whole = dataset_of(data)
+    names = {column.dataset for column in known.columns}
+    parts = [name for name in names if is_part(name, whole)]
+    return parts[0] if len(parts) == 1 else whole
 
 
 def summarize(

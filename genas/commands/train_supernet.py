@@ -81,14 +81,14 @@ def train_supernet(
     trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
     with Run.create(run, config.settings(images), {**facts, "data_split": images.split_source}) as folder:
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        subnets = _probe(run, probe, seed) if probe else None
+        subnets = _probe(run, probe, seed, where) if probe else None
         write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": subnets})
         say(f"supernet: {folder.weights}")
 
 
-def _probe(run: Path, count: int, seed: int) -> dict[str, float | int]:
+def _probe(run: Path, count: int, seed: int, where: torch.device) -> dict[str, float | int]:
     """Mean, least and greatest validation accuracy, in [0, 1], of random subnets of a finished supernet."""
-    trained = load_supernet(run)
+    trained = load_supernet(run, device=str(where))
     rng = generator(seed, "probe")
     architectures = [trained.network.space.sample(rng) for _ in range(count)]
     accuracies = Accuracy().score(Context(trained, ScoringSettings(), seed=seed), architectures)

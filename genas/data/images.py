@@ -87,6 +87,7 @@ class ImageData:
         flip: Whether a mirrored image still shows its class (a mirrored digit does not).
         crop_padding: Pixels of black border of the random crop that suits the image size.
         split_source: Where the validation split comes from, in words.
+        valid_from_train: Whether the validation images were set aside from the training images of the data set.
 
     Raises:
         ValueError: If the splits differ in shape, a label has no class, or the normalisation does not fit the channels.
@@ -102,6 +103,7 @@ class ImageData:
     flip: bool
     crop_padding: int
     split_source: str
+    valid_from_train: bool = False
 
     def __post_init__(self) -> None:
         for role, split in self.splits.items():
@@ -174,10 +176,6 @@ class ImageData:
             torch.tensor(values, dtype=wide, device=images.device).view(-1, 1, 1) for values in (self.mean, self.std)
         )
         return torch.addcmul(-mean / std, images.to(wide), 1 / (255 * std)).to(dtype)
-
-    def augmentation(self, cutout: int = 0) -> Augmentation:
-        """The usual augmentation here: padded crop, mirror images where they are natural, and cutout if asked for."""
-        return Augmentation(flip=self.flip, crop_padding=self.crop_padding, cutout=cutout)
 
     def training_batch(
         self,

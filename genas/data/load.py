@@ -144,6 +144,7 @@ def _image_data(name: str, source: Source, parts: Partition, splits: dict[str, S
         flip=source.flip,
         crop_padding=train.images.shape[2] // 8,
         split_source=parts.origin,
+        valid_from_train=parts.shares["valid"].pool is parts.shares["train"].pool,
     )
 
 

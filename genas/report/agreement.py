@@ -34,15 +34,17 @@ class Agreement:
         """Compare all pairs.
 
         Args:
-            metrics: Of the same supernets.
+            metrics: Of the same supernets, or of none.
 
         Returns:
             The agreement.
         """
-        supernets = len(metrics[0].scores) if metrics else 0
+        supernets = max((len(metric.scores) for metric in metrics), default=0)
         taus = np.ones((supernets, len(metrics), len(metrics)))
         for run, (a, b) in itertools.product(range(supernets), itertools.combinations(range(len(metrics)), 2)):
-            taus[run, a, b] = taus[run, b, a] = _tau(metrics[a].scores[run], metrics[b].scores[run])
+            taus[run, a, b] = taus[run, b, a] = _tau(
+                *(each.scores[run % len(each.scores)] for each in (metrics[a], metrics[b]))
+            )
         return cls(tuple(metric.label for metric in metrics), taus)
 
     def _text(self, row: int, column: int) -> str:

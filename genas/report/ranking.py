@@ -24,8 +24,8 @@ class ScoredMetric:
     Args:
         label: Its name in results, each once.
         is_baseline: Whether it is there for comparison: the bare number, more is better.
-        scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, one in all for a
-            baseline.
+        scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, or one in all for
+            what needs none: a baseline, a training-free metric.
     """
 
     label: str

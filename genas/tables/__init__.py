@@ -7,8 +7,19 @@ The importers are modules of their own, loaded only by those who import: ``nasbe
 from __future__ import annotations
 
 from genas.errors import TableError
-from genas.tables.column import Column, Kind, Seed, dataset_of
+from genas.tables.column import Column, Kind, Seed, dataset_of, is_part
 from genas.tables.load import SHIPPED, load_table, shipped_table
 from genas.tables.table import Table
 
-__all__ = ["SHIPPED", "Column", "Kind", "Seed", "Table", "TableError", "dataset_of", "load_table", "shipped_table"]
+__all__ = [
+    "SHIPPED",
+    "Column",
+    "Kind",
+    "Seed",
+    "Table",
+    "TableError",
+    "dataset_of",
+    "is_part",
+    "load_table",
+    "shipped_table",
+]

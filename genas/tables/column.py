@@ -96,22 +96,48 @@ class Column:
         return self.dataset, self.kind, self.epochs, self.at or 0, isinstance(self.seed, int), seed
 
 
-def dataset_of(data: str) -> str:
-    """What columns call a data set.
+def dataset_of(
+    data: str, *, valid_from_train: bool = False, max_train: int | None = None, image_size: int | None = None
+) -> str:
+    """What columns call a data set, or the part of it that a network was trained on.
 
     Args:
         data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
+        valid_from_train: Whether its training images lack those that were set aside for validation.
+        max_train: Limit of the number of training images.
+        image_size: Side in pixels to which the images were scaled.
 
     Returns:
-        A valid ``dataset`` of a :class:`Column`.
+        A valid ``dataset`` of a :class:`Column`; what is less than the whole data set has another name.
 
     Example:
         >>> dataset_of("cifar10"), dataset_of("npz:data/CIFAR10.npz"), dataset_of("folder:My Photos")
         ('cifar10', 'cifar10', 'my-photos')
+        >>> dataset_of("cifar10", valid_from_train=True), dataset_of("cifar10", max_train=500, image_size=16)
+        ('cifar10-valid', 'cifar10-500-16px')
     """
     kind, _, path = data.partition(":")
     name = PurePath(path).stem if path else kind
-    return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
+    base = re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
+    limits = (f"-{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
+    return base + ("-valid" if valid_from_train else "") + "".join(limits)
+
+
+def is_part(dataset: str, whole: str) -> bool:
+    """Whether a name that :func:`dataset_of` made stands for a data set or a part of it.
+
+    Args:
+        dataset: The name.
+        whole: The name of the data set.
+
+    Returns:
+        Whether one begins with the other.
+
+    Example:
+        >>> is_part("cifar10-valid", "cifar10"), is_part("cifar10", "cifar10"), is_part("cifar100", "cifar10")
+        (True, True, False)
+    """
+    return dataset == whole or dataset.startswith(f"{whole}-")
 
 
 def read_parts(text: str) -> dict[str, Any]:

@@ -222,8 +222,11 @@ class Table:
         """
         return find_column(text, self.columns, self.name)
 
-    def default_truths(self) -> tuple[Column, ...]:
+    def default_truths(self, *, or_valid: bool = False) -> tuple[Column, ...]:
         """What architectures are judged by where nobody says more.
+
+        Args:
+            or_valid: Whether validation accuracies may do where the table has no test accuracy at all.
 
         Returns:
             Of each data set the column of the test accuracy, mean over the seeds, at the end of the longest training.
@@ -231,13 +234,14 @@ class Table:
         Raises:
             ValueError: If the table has none.
         """
+        kind: Kind = "valid" if or_valid and all(column.kind != "test" for column in self.columns) else "test"
         longest: dict[str, Column] = {}
         for column in self.columns:  # shorter trainings first
-            if column.kind == "test" and column.seed is None and column.at is None:
+            if column.kind == kind and column.seed is None and column.at is None:
                 longest[column.dataset] = column
         if not longest:
             raise ValueError(
-                f"The table {self.name} has no test accuracy that is a mean over seeds; choose a truth among "
+                f"The table {self.name} has no {kind} accuracy that is a mean over seeds; choose a truth among "
                 f"{', '.join(map(str, self.columns))}."
             )
         return tuple(longest.values())

@@ -16,6 +16,9 @@ from genas.spaces import DARTS, NASBench201
 from genas.supernet import CellNetwork, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
 from genas.tables import Column, Table, load_table
 
+PART = "digits-valid-64"
+"""What columns call the half of the images that is not set aside for validation, limited to 64."""
+
 TINY = {
     "data": "digits",
     "data_options": DataOptions(max_train=64, max_valid=40, max_test=40),
@@ -55,7 +58,7 @@ def test_a_table_grows_and_is_never_trained_twice(tmp_path: Path, trainings: lis
     built(tmp_path / "run", architectures=3, repeated=2, repeats=2)
     assert len(trainings) == 5
     assert large.architectures[:2] == small.architectures
-    mean, first, second = (Column("digits", "test", 1, seed) for seed in (None, 0, 1))
+    mean, first, second = (Column(PART, "test", 1, seed) for seed in (None, 0, 1))
     assert set(large.columns) >= {mean, first, second}
     repeated = large.covered(second)
     assert repeated == large.architectures[:2]
@@ -68,12 +71,12 @@ def test_a_table_grows_and_is_never_trained_twice(tmp_path: Path, trainings: lis
 def test_a_row_is_a_plain_training(tmp_path: Path) -> None:
     table = built(tmp_path / "run", architectures=1)
     (architecture,) = table.architectures
-    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
     data = plan.load_data()
     network = plan.initial_network(data, 0).subnet(architecture)
     train_standalone(network, data, plan.training, seed=0)
     expected = evaluate(network, data.normalize(data.valid.images), data.valid.labels).accuracy
-    assert table.accuracy(architecture, "digits", "valid") == pytest.approx(100 * expected)
+    assert table.accuracy(architecture, PART, "valid") == pytest.approx(100 * expected)
 
 
 def test_isomorphic_architectures_share_a_row(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
@@ -83,13 +86,13 @@ def test_isomorphic_architectures_share_a_row(tmp_path: Path, trainings: list[tu
     keys = {each: space.unique_key(each) for each in space.architectures()}
     own = {keys[row]: row for row in table.architectures}
     twins = [each for each in keys if keys[each] in own]
-    column = table.find("digits")
+    column = table.find(PART)
     assert len(own) == 4 < len(twins)
     assert np.array_equal(table.values(column, twins), table.values(column, [own[keys[each]] for each in twins]))
 
 
 def test_equal_edges_start_equally_and_seeds_differ() -> None:
-    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
     data = plan.load_data()
 
     def first_edge(seed: int, *rest: int) -> torch.Tensor:
@@ -101,7 +104,7 @@ def test_equal_edges_start_equally_and_seeds_differ() -> None:
 
 
 def test_training_follows_the_settings() -> None:
-    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
     data = plan.load_data()
     network = plan.initial_network(data, 0).subnet((3,) * 6)
     trainer = StandaloneTrainer(network, data, plan.training, seed=0)
@@ -158,7 +161,7 @@ def test_a_relative_path_does_not_bind(
     np.savez(tmp_path / "My Own.npz", x_train=images, y_train=np.arange(40) % 4)
     monkeypatch.chdir(tmp_path)
     table = built(tmp_path / "run", architectures=1, data="npz:My Own.npz", data_options=DataOptions())
-    assert {column.dataset for column in table.columns} == {"my-own"}
+    assert {column.dataset for column in table.columns} == {"my-own-valid"}
     (tmp_path / "else").mkdir()
     monkeypatch.chdir(tmp_path / "else")
     built(tmp_path / "run", architectures=1, data=f"npz:{tmp_path / 'My Own.npz'}", data_options=DataOptions())
@@ -180,7 +183,10 @@ def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.Monke
         (["--repeats", "0"], "repeats must be at least 1, but got 0"),
         (["--architectures", "6467", "--data", "digits"], "nasbench201 has 6466 different architectures, but got 6467"),
         (["--compare", "nowhere.npz"], "nowhere.npz"),
-        (["--compare", "shipped"], "must have digits/valid/1 or digits/test/1, but shipped has cluttered-digits/"),
+        (
+            ["--compare", "shipped"],
+            "must have digits-valid/valid/1 or digits-valid/test/1, but shipped has cluttered-digits/",
+        ),
         (["--compare", "shipped", "--space", "darts"], "must be of darts, but shipped is of nasbench201"),
         (["--repeated", "3", "--repeats", "1"], "repeats must be at least 2 to train 3 architectures repeatedly"),
         (["--architectures", "2", "--repeated", "3"], "repeated must be at most the number of architectures, 2"),
@@ -200,9 +206,9 @@ def test_other_settings_need_another_folder(tmp_path: Path, trainings: list[tupl
 
 def test_workers_and_this_process_agree(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
     table = built(tmp_path / "run", architectures=1)
-    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
     row = train_rows(plan, 0, table.architectures)[table.architectures[0]]
-    assert 100 * row[1] == pytest.approx(table.accuracy(table.architectures[0], "digits", "test"))
+    assert 100 * row[1] == pytest.approx(table.accuracy(table.architectures[0], PART, "test"))
 
 
 def test_comparison(

@@ -92,6 +92,16 @@ def test_results_are_looked_up_in_another_table(
     assert (second["mean"], second["difference"], second["low"]) == (15, 5, None), "one pair has no interval"
 
 
+def test_a_table_without_a_column_means_its_test_accuracies(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [searched(tmp_path / name, name, {0: 2000, 1: 0}, truth=None) for name in ("darts", "beta-darts")]
+    assert compare(f"{folders[0]},{folders[1]}", "--table", table, "--json") == 0
+    shown = capsys.readouterr()
+    assert [each["mean"] for each in json.loads(shown.out)["digits/test/200"]] == [5, 5]
+    assert "note: 2 of 4 results are not in the table's digits/test/200.\n" in shown.err
+
+
 def test_what_differs_besides_the_method_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = searched(tmp_path / "a", "darts", {0: 2000, 1: 4000})
     other = searched(

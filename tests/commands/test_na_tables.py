@@ -118,7 +118,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def na_tables(table: Path, *words: str) -> int:
-    return main(["na-tables", "--table", str(table), *SMALL, *words])
+    return main(["na-tables", str(table), *SMALL, *words])
 
 
 def test_tables_are_printed_and_written(files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,10 +32,11 @@ TRAIN = (
     *("--data", "digits", "--max-train", "128", "--channels", "2", "--cells", "1", "--epochs", "1"),
     *("--batch-size", "32", "--threads", "1", "--probe", "0", "--no-progress", "--device", "cpu"),
 )
-FAST = (
-    *("--valid-images", "32", "--calibration.images", "32", "--workers", "1", "--no-progress", "--device", "cpu"),
-    *("--precision", "fp32", "--resamples", "20", "--samples", "12", "--no-figures"),
+BARE = (
+    *("--workers", "1", "--no-progress", "--device", "cpu", "--precision", "fp32", "--resamples", "20"),
+    *("--samples", "12", "--no-figures"),
 )
+FAST = ("--valid-images", "32", "--calibration.images", "32", *BARE)
 
 
 def run(*words: str | Path) -> int:
@@ -243,7 +244,7 @@ def test_workers_give_the_same_result(
 
 
 def test_without_a_supernet(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["rank", "none", "--table", table, "--truth", "digits", *FAST, "--out"]
+    words = ["rank", "none", "--table", table, "--truth", "digits", *BARE, "--out"]
     assert run(*words, tmp_path / "bare") == 0
     labels = [each["metric"] for each in result(tmp_path / "bare")["rankings"][0]["metrics"]]
     assert labels == ["count", "live_edges", "random"]  # costs need the size of the images
@@ -284,8 +285,8 @@ def test_training_free_metrics_are_measured_once_for_all_supernets(
     words = ["--table", table, "--truth", "digits", "--metrics", "naswot", "--out", tmp_path / "out", *FAST]
     assert run("rank", f"{copies[0]},{copies[1]}", *words) == 0
     assert len(seen) == len(set(seen)) > 0
-    first, second = values(tmp_path / "out", "naswot")
-    assert first == second
+    (shared,) = values(tmp_path / "out", "naswot")  # one for both, with its interval
+    assert -1 <= shared <= 1
 
 
 def test_by_default_the_mean_test_accuracies_of_the_longest_trainings(
@@ -368,10 +369,16 @@ def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_pat
     assert len(list((own / "rankings").iterdir())) == 2
 
 
+def test_by_default_300_architectures_or_all_of_fewer(table: Path, tmp_path: Path) -> None:
+    words = [word for word in BARE if word not in ("--samples", "12")]
+    assert run("rank", "none", "--table", table, "--truth", "digits", *words, "--out", tmp_path / "out") == 0
+    assert len(scores(tmp_path / "out")["live_edges (baseline)"]) == 30
+
+
 def test_other_spaces_are_ranked_as_their_tables_have_them(tmp_path: Path) -> None:
     darts = space("darts")
     table = made_up_table(tmp_path / "darts.npz", darts)
-    words = ["--table", table, "--truth", "digits", "--metrics", "count(operation=sep_conv_3x3)", *FAST, "--out"]
+    words = ["--table", table, "--truth", "digits", "--metrics", "count(operation=sep_conv_3x3)", *BARE, "--out"]
     assert run("rank", "none", *words, tmp_path / "out") == 0
     labels = [each["metric"] for each in result(tmp_path / "out")["rankings"][0]["metrics"]]
     assert labels == ["count(operation=sep_conv_3x3)", "live_edges", "random"]
@@ -437,6 +444,8 @@ def test_wrong_requests(
         ("none", ["--out", "x", "--no-baselines"], "must be a metric or a baseline"),
         ("none", [], "needs a folder for its results"),
         ("none", ["--out", "x", "--metrics", "angle"], "needs a trained supernet"),
+        ("none", ["--out", "x", "--max-train", "99"], "would do nothing without one; give --data"),
+        ("none", ["--out", "x", "--valid-images", "99"], "scoring says how subnets of a supernet are evaluated"),
         ("none,a", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,,b", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,a", ["--out", "x"], "Each run must be given once"),
@@ -453,7 +462,7 @@ def test_wrong_runs(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("rank", runs, "--table", table, "--truth", "digits", *FAST, *words) == 1
+    assert run("rank", runs, "--table", table, "--truth", "digits", *BARE, *words) == 1
     assert message in capsys.readouterr().err
 
 

@@ -333,9 +333,35 @@ def test_a_relative_path_works_from_another_folder(tmp_path: Path, monkeypatch: 
     assert run("evolve", "../run", "--metric", "angle", *EVOLVE) == 0
 
 
+def test_a_tilde_after_a_colon_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves it as it is."""
+    (tmp_path / "home").mkdir()
+    pixels = np.arange(5120, dtype=np.uint8).reshape(80, 8, 8)
+    np.savez(tmp_path / "home" / "x.npz", x_train=pixels, y_train=np.arange(80) % 2)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    words = ["npz:~/x.npz" if word == "digits" else word for word in TRAIN]
+    assert run("train-supernet", tmp_path / "run", *words, "--max-train", "40") == 0
+    assert Run.open(tmp_path / "run").config["data"] == f"npz:{tmp_path / 'home' / 'x.npz'}"
+
+
+def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(supernet: Path, tmp_path: Path) -> None:
+    shutil.copytree(supernet, tmp_path / "before")
+    words = ["--metric", "angle", "--seed", "9", *EVOLVE]
+    assert run("evolve", tmp_path / "before", *words) == 0
+    assert run("evolve", tmp_path / "before", *words, "--max-params", "100000") == 0
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert run("evolve", tmp_path / "after", *words) == 0
+    names = {"angle-9", "angle-max_params=100000-9"}
+    assert names <= {folder.name for folder in (tmp_path / "after" / "searches").iterdir()}
+    found = result(tmp_path / "after" / "searches" / "angle-9")
+    assert (found["join"], found["searcher"], found["seed"], found["cost_of"]) == ("sum", "evolution", 9, "standalone")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--searcher", "random"], "a random search has population and generations; leave out others"),
         (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
         (["--top", "0"], "top must be at least 1"),

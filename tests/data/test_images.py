@@ -36,11 +36,6 @@ def test_normalize_against_the_formula(data: ImageData) -> None:
     assert torch.equal(data.normalize(data.train.images, torch.bfloat16), data.normalize(data.train.images).bfloat16())
 
 
-def test_own_augmentation(data: ImageData) -> None:
-    augmentation = data.augmentation(cutout=5)
-    assert (augmentation.flip, augmentation.crop_padding, augmentation.cutout) == (True, 2, 5)
-
-
 def test_fingerprint_changes_with_one_pixel_one_label_and_the_normalisation(data: ImageData) -> None:
     pixels, labels = data.valid.images.clone(), data.valid.labels.clone()
     pixels[7, 2, 7, 7] ^= 1

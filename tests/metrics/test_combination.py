@@ -133,9 +133,10 @@ def test_failures_in_the_reference_are_left_out_and_failures_stay_failures(every
 def test_what_does_not_differ_cannot_be_standardised(constant, table_metric, context) -> None:
     """0.1 fifty times has the standard deviation 3e-17 in floating point."""
     metric = table_metric(dict.fromkeys(context.space.architectures(), constant), name="flat")
+    known = constant if math.isfinite(constant) else math.nan
     with pytest.raises(
         ValueError,
-        match=rf"flat must be finite and differ between .*random ones score from {constant} to {constant}.*join='sum'",
+        match=rf"flat must be finite and differ between .*random ones score from {known} to {known}.*join='sum'",
     ):
         Combined((Term(metric),), "standardized").score(context, KEYS)
 
@@ -160,6 +161,8 @@ def test_ranks_are_weighted_and_know_no_scale(table_metric, context) -> None:
 def test_failures_take_no_rank(table_metric, context) -> None:
     scores = Combined((Term(table_metric(table(math.nan, 5, 4, math.nan, 6))),), "rank").score(context, KEYS)
     np.testing.assert_array_equal(scores, [math.nan, 0.5, 0.0, math.nan, 1.0])
+    endless = Combined((Term(table_metric(table(math.inf, 5, 4, -math.inf, 6))),), "rank").score(context, KEYS)
+    np.testing.assert_array_equal(endless, scores)
     hopeless = Combined((Term(table_metric({})),), "rank").score(context, KEYS)
     assert np.isnan(hopeless).all()
 

@@ -221,6 +221,20 @@ def test_calibration_images_are_plain_training_images_or_augmented_ones(make_con
     assert len(make_context(settings=ScoringSettings(None, Calibration(images=999)))._calibration_images) == 40
 
 
+def test_calibration_images_are_augmented_as_in_training(make_context, shared_trained) -> None:
+    trained, settings = shared_trained(), ScoringSettings(None, Calibration(images=10, augmented=True))
+    plain = make_context(settings=ScoringSettings(None, Calibration(images=10)))
+
+    def changed(**training: Any) -> Context:
+        config = replace(trained.config, training=replace(trained.config.training, **training))
+        return make_context(replace(trained, config=config), settings)
+
+    still, moved = changed(flip=False, crop_padding=0), changed(flip=False, crop_padding=2)
+    assert torch.equal(still._calibration_images, plain._calibration_images)
+    assert not torch.equal(moved._calibration_images, plain._calibration_images)
+    assert len({still.fingerprint, moved.fingerprint, changed(cutout=2).fingerprint}) == 3
+
+
 @pytest.mark.parametrize("settings", [{"valid_images": 0}, {"batch_size": 0}, {"valid_images": -3}])
 def test_settings_out_of_range_are_refused(settings) -> None:
     with pytest.raises(ValueError, match="valid_images and batch_size must be at least 1, but got"):
@@ -437,7 +451,9 @@ def test_the_order_of_metrics_and_architectures_changes_no_score(make_context, d
 
 @pytest.mark.parametrize("mode", ["exact", "ema", "batch"])
 def test_scoring_changes_neither_weights_nor_statistics_nor_images(mode, make_context, state_of) -> None:
-    context = make_context(settings=ScoringSettings(None, Calibration(mode, images=40)))
+    context = make_context(
+        settings=ScoringSettings(None, Calibration(mode, **({} if mode == "batch" else {"images": 40})))
+    )
     before = state_of(context.supernet), state_of(context.initial), context.data.fingerprint
     generators = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 (nobody may touch it)
     for metric in (Accuracy(), Angle(), Flatness(Noise(kind="cumulative"))):

@@ -152,11 +152,15 @@ def test_history_is_the_same_in_fresh_processes() -> None:
     assert histories[0].count("(") == 4 + 40
 
 
+def test_by_default_half_of_the_children_are_mutations() -> None:
+    assert EvolutionConfig(population=21).children == (10, 10)
+    assert EvolutionConfig(population=21, mutations=3).children == (3, 10)
+
+
 def test_presets_are_the_published_settings() -> None:
     assert set(PRESETS) == {"recommended", "spos", "rlnas-nasbench201", "genas-darts"}
     table = {
-        name: (c.population, c.generations, c.parents, c.mutations, c.crossovers, c.mutation_rate)
-        for name, c in PRESETS.items()
+        name: (c.population, c.generations, c.parents, *c.children, c.mutation_rate) for name, c in PRESETS.items()
     }
     assert table["spos"] == table["genas-darts"] == table["recommended"] == (50, 20, 10, 25, 25, 0.1)
     assert table["rlnas-nasbench201"] == (100, 20, 30, 50, 50, 0.1)

@@ -45,7 +45,13 @@ def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table) -
         **{**recipe["training"], "learning_rate": LearningRate(**recipe["training"]["learning_rate"])}
     )
     plan = TrainingPlan(
-        recipe["space"], recipe["data"], DataOptions(), StandaloneNetwork(**recipe["network"]), training, seed=0
+        recipe["space"],
+        recipe["data"],
+        DataOptions(),
+        recipe["data"],
+        StandaloneNetwork(**recipe["network"]),
+        training,
+        seed=0,
     )
     column = table.find("cluttered-digits/seed=0")
     covered = table.covered(column)

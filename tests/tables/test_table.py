@@ -209,6 +209,14 @@ def test_refused(architectures: Sequence[Architecture], values: Sequence[float],
         Table(SPACE, "t", "", "", architectures, {TEST: values})
 
 
+def test_validation_accuracies_are_a_truth_only_where_they_may_be() -> None:
+    column = Column("photos", "valid", 5)
+    table = Table(SPACE, "t", "", "", CELLS[:1], {column: [5.0]})
+    assert table.default_truths(or_valid=True) == (column,)
+    with pytest.raises(ValueError, match="t has no test accuracy that is a mean over seeds"):
+        table.default_truths()
+
+
 def test_default_truths_are_the_longest_means_of_each_data_set() -> None:
     other = Column("own", "test", 12)
     values = {TEST: [1.0], SHORT: [2.0], SEEDS[0]: [3.0], EARLY: [4.0], VALID: [5.0], other: [6.0]}
