@@ -33,8 +33,7 @@ def load_plain_pickle(path: Path) -> Any:
 
     A pickle is a program that may name and call any function, and set the state of any object. This reader hands out
     only its own makers of arrays, and types that check their state, so the worst that a hostile file can do is to be
-    refused. Files written under Python 2 are read with their byte texts
-    as Latin-1.
+    refused. Files written under Python 2 are read with their byte texts as Latin-1.
 
     Args:
         path: The file. One named ``*.pbz2`` is decompressed first.

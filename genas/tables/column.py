@@ -131,7 +131,7 @@ def is_part(dataset: str, whole: str) -> bool:
         whole: The name of the data set.
 
     Returns:
-        Whether one begins with the other.
+        Whether it is that name, or begins with it and a dash.
 
     Example:
         >>> is_part("cifar10-valid", "cifar10"), is_part("cifar10", "cifar10"), is_part("cifar100", "cifar10")
