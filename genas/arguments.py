@@ -40,7 +40,7 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
         values.pop("config", None)
         return dict(vars(parser.instantiate(values)))
     except argparse.ArgumentError as error:
-        raise UsageError(_explained(str(error), spelling.types)) from error
+        raise UsageError(_explained(str(error), spelling)) from error
     except ValueError as error:  # a dataclass refuses its values
         raise UsageError(str(error)) from error
 
@@ -114,8 +114,20 @@ class _HelpFormatter(DefaultHelpFormatter):
         return re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action))).replace("``", "")
 
 
-def _explained(message: str, types: Mapping[str, Any]) -> str:
-    """Return a message of jsonargparse in our words, where it is about the value of an option."""
+_NO_YAML = "Problems parsing config: "
+
+
+def _explained(message: str, spelling: Spelling) -> str:
+    """Return a message of jsonargparse in our words, where it is about an option."""
+    types = spelling.types
+    unknown = re.search(
+        r"Option '([\w.]+)' is not accepted|Group '([\w.]+)' does not accept option '([\w.]+)'", message
+    )
+    if unknown:  # of the command line they have been found before
+        name = unknown[1] or f"{unknown[2]}.{unknown[3]}"
+        return f"in the configuration file {spelling.unknown(name)}"
+    if message.startswith(_NO_YAML):
+        return f"the configuration file is no YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
     about = re.search(r'Parser key "([\w.]+)"', message)
     values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
     if about and about[1] in types and values:

@@ -91,7 +91,7 @@ class Spelling:
             return found, False
         if wanted.startswith("no_") and (found := self._find(wanted.removeprefix("no_"))) and self._is_flag(found):
             return found, True
-        raise UsageError(self._unknown(given, wanted))
+        raise UsageError(self.unknown(given))
 
     def _find(self, wanted: str) -> str | None:
         if wanted in self._names:
@@ -101,7 +101,9 @@ class Spelling:
             raise UsageError(f"--{dashed(wanted)} is ambiguous; give one of {_listed(found)}.")
         return found[0] if found else None
 
-    def _unknown(self, given: str, wanted: str) -> str:
+    def unknown(self, given: str) -> str:
+        """Return a message about an option that there is not, with the nearest ones."""
+        wanted = given.replace("-", "_")
         members = [name for name in self.types if f".{wanted}." in f".{name}"]
         if members:
             return f"--{given} is a group of options; set one of {_listed(members)}."

@@ -333,6 +333,22 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
         assert (work["max_macs"], work["run"]) == (5, Path("a"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {epoch: 3}", "in the configuration file there is no option --training.epoch. Did you mean --tra"),
+        ("trainig: 3", "in the configuration file there is no option --trainig."),
+        ("training: {epochs: [}", "the configuration file is no YAML: while parsing a flow node"),
+    ],
+)
+def test_a_wrong_configuration_is_a_message(
+    work: dict[str, object], capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    assert main(["work-hard", "a", "--config", write(text)]) == 2
+    assert message in capsys.readouterr().err
+    assert not work
+
+
 def test_the_printed_configuration_is_one(work: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["work-hard", "a", "--start=0.75", "--no-flip", "--print-config"]) == 0
     assert not work

@@ -120,6 +120,21 @@ def worker_pool(workers: int | None, device: torch.device, metrics: Iterable[Met
         yield pool
 
 
+def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
+    """Refuse settings of an evaluation that never takes place.
+
+    Args:
+        scoring: On what subnets are evaluated.
+        metrics: What will be scored by a supernet.
+
+    Raises:
+        ValueError: If something else than the default is given, and no metric evaluates a subnet.
+    """
+    read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
+    if scoring != ScoringSettings() and not read:
+        raise ValueError("scoring says on what subnets are evaluated, but no metric here does that; leave it out.")
+
+
 def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:
     """What several metrics need, each measurement once.
 

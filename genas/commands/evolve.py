@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genas.commands.evaluation import ContextRecipe, Scores, worker_pool
+from genas.commands.evaluation import ContextRecipe, Scores, refuse_unread, worker_pool
 from genas.commands.reporting import say, table
 from genas.commands.results import draw_best, result_entry, short_name
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
@@ -124,6 +124,7 @@ def evolve(
     scored_by = parse_metric(metric, settings=own, join=join)
     settings["tables in metrics"] = table_fingerprints([scored_by])
     _refuse_unused(scored_by, own)
+    refuse_unread(scoring, [scored_by])
     exhaustive = searcher == "exhaustive"
     if join == "rank" and not exhaustive:
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from genas.commands.evaluation import ContextRecipe, worker_pool
+from genas.commands.evaluation import ContextRecipe, refuse_unread, worker_pool
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.ranking_sample import Scorer, sample
 from genas.commands.reporting import say
@@ -106,12 +106,11 @@ def rank(
         raise ValueError("data and its options are for runs none; a supernet brings its own images. Leave them out.")
     if not folders and data is None and data_options != DataOptions():
         raise ValueError("The options of the data set would do nothing without one; give --data, or leave them out.")
-    if not folders and scoring != ScoringSettings():
-        raise ValueError("scoring says how subnets of a supernet are evaluated; with runs none, leave it out.")
     known = load_table(table)
     _check_supernets(folders, known)
     columns = [known.find(text) for text in truth] or known.default_truths(or_valid=True)
     asked = _asked(metrics, join, bool(folders))
+    refuse_unread(scoring, asked.values() if folders else ())
     if not asked and not baselines:
         raise ValueError("There must be a metric or a baseline to rank by, but there is none; give --metrics.")
     only_unique = known.isomorphic if unique is None else unique

@@ -301,6 +301,8 @@ class _Work:
         if result["disconnected"]:
             say("No path connects input and output of a cell: the network can only guess.")
         say(f"{best['params'] / 1e6:.3f} M params, {best['macs'] / 1e6:.1f} M macs, {skips} skip connections")
+        if self.truth is not None and not best["metrics"]:
+            say(f"{self.truth.column}: the table does not have this architecture")
         for name, value in best["metrics"].items():
             say(f"{name}: {value:.2f} %")
         say(f"\nresult:  {run.result}\npicture: {run.figures / 'best.svg'}\n")

@@ -212,7 +212,7 @@ def test_sweeps_of_sigma_alpha_and_gamma_recombine_what_was_measured(
 def test_several_supernets_have_mean_and_standard_deviation(
     supernets: list[Path], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--table", table, "--truth", "digits", "--metrics", "angle", *FAST, "--out"]
+    words = ["--table", table, "--truth", "digits", "--metrics", "angle", *BARE, "--out"]
     singles = []
     for place, each in enumerate(supernets):
         assert run("rank", each, *words, tmp_path / str(place)) == 0
@@ -282,7 +282,7 @@ def test_training_free_metrics_are_measured_once_for_all_supernets(
     ]
     shutil.rmtree(copies[1])
     shutil.copytree(supernets[0], copies[1])  # the same images, as its split is seeded by the supernet
-    words = ["--table", table, "--truth", "digits", "--metrics", "naswot", "--out", tmp_path / "out", *FAST]
+    words = ["--table", table, "--truth", "digits", "--metrics", "naswot", "--out", tmp_path / "out", *BARE]
     assert run("rank", f"{copies[0]},{copies[1]}", *words) == 0
     assert len(seen) == len(set(seen)) > 0
     (shared,) = values(tmp_path / "out", "naswot")  # one for both, with its interval
@@ -292,7 +292,7 @@ def test_training_free_metrics_are_measured_once_for_all_supernets(
 def test_by_default_the_mean_test_accuracies_of_the_longest_trainings(
     own: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("rank", own, "--table", table, "--metrics", "angle", "--out", tmp_path / "out", *FAST) == 0
+    assert run("rank", own, "--table", table, "--metrics", "angle", "--out", tmp_path / "out", *BARE) == 0
     found = result(tmp_path / "out")["rankings"]
     assert [each["truth"] for each in found] == ["cifar10/test/9", "digits/test/5"]
     assert [each["noise_ceiling"] is None for each in found] == [True, False]
@@ -313,7 +313,7 @@ def test_infinite_and_missing_scores_are_counted(
         return np.array([np.nan, np.inf, -np.inf, *range(len(architectures) - 3)])
 
     monkeypatch.setattr(LiveEdges, "values", some)
-    words = ["--table", table, "--truth", "digits", "--metrics", "live_edges", "--out", tmp_path / "out", *FAST]
+    words = ["--table", table, "--truth", "digits", "--metrics", "live_edges", "--out", tmp_path / "out", *BARE]
     assert run("rank", own, *words) == 0
     (metric, *_) = result(tmp_path / "out")["rankings"][0]["metrics"]
     assert metric["failures"] == [3]
@@ -354,7 +354,7 @@ def test_a_training_counts_once_unless_all_its_cells_are_asked_for(
 ) -> None:
     rows = [(3, 0, 0, 0, 0, 0), (3, 3, 3, 3, 3, 3), (1, 3, 3, 3, 3, 3)]  # of the first there are many
     Table(SPACE, "classes", "", "", rows, {TEST: [10.0, 20.0, 30.0]}, isomorphic=True).save(tmp_path / "t.npz")
-    words = ["rank", own, "--table", tmp_path / "t.npz", "--metrics", "angle", *FAST, "--samples", "all", "--out"]
+    words = ["rank", own, "--table", tmp_path / "t.npz", "--metrics", "angle", *BARE, "--samples", "all", "--out"]
     assert run(*words, tmp_path / "out") == 0
     assert result(tmp_path / "out")["architectures"] == 3
     assert run(*words, tmp_path / "every", "--no-unique") == 0
@@ -362,7 +362,7 @@ def test_a_training_counts_once_unless_all_its_cells_are_asked_for(
 
 
 def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_path: Path) -> None:
-    words = ["rank", own, "--table", tmp_path / "t.npz", "--truth", "digits", "--metrics", "angle", *FAST]
+    words = ["rank", own, "--table", tmp_path / "t.npz", "--truth", "digits", "--metrics", "angle", *BARE]
     for count in (30, 40):
         made_up_table(tmp_path / "t.npz", count=count)
         assert run(*words) == 0
@@ -385,14 +385,14 @@ def test_other_spaces_are_ranked_as_their_tables_have_them(tmp_path: Path) -> No
 
 
 def test_joined_by_ranks(own: Path, table: Path, tmp_path: Path) -> None:
-    words = ["--table", table, "--truth", "digits", "--join", "rank", "--metrics", "angle,angle+macs", *FAST, "--out"]
+    words = ["--table", table, "--truth", "digits", "--join", "rank", "--metrics", "angle,angle+macs", *BARE, "--out"]
     assert run("rank", own, *words, tmp_path / "out") == 0
     assert 0 <= scores(tmp_path / "out")["angle+macs"].min() < scores(tmp_path / "out")["angle+macs"].max() <= 2
     assert scores(tmp_path / "out")["angle"].max() <= np.pi
 
 
 def test_the_join_reaches_into_neighbourhoods(own: Path, table: Path, tmp_path: Path) -> None:
-    words = ["--table", table, "--truth", "digits", "--metrics", "neighborhood(angle+macs)", *FAST]
+    words = ["--table", table, "--truth", "digits", "--metrics", "neighborhood(angle+macs)", *BARE]
     for join in ("sum", "standardized"):
         assert run("rank", own, *words, "--join", join, "--out", tmp_path / join) == 0
     sums, standardized = (scores(tmp_path / join)["neighborhood(angle+macs)"] for join in ("sum", "standardized"))
@@ -445,7 +445,7 @@ def test_wrong_requests(
         ("none", [], "needs a folder for its results"),
         ("none", ["--out", "x", "--metrics", "angle"], "needs a trained supernet"),
         ("none", ["--out", "x", "--max-train", "99"], "would do nothing without one; give --data"),
-        ("none", ["--out", "x", "--valid-images", "99"], "scoring says how subnets of a supernet are evaluated"),
+        ("none", ["--out", "x", "--valid-images", "99"], "but no metric here does that; leave it out"),
         ("none,a", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,,b", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,a", ["--out", "x"], "Each run must be given once"),

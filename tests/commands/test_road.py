@@ -45,11 +45,7 @@ TRAIN = [
     "--device",
     "cpu",
 ]
-EVOLVE = [
-    "--valid-images",
-    "32",
-    "--calibration.images",
-    "32",
+ANGLES = [
     "--population",
     "6",
     "--generations",
@@ -68,6 +64,7 @@ EVOLVE = [
     "--top",
     "4",
 ]
+EVOLVE = ["--valid-images", "32", "--calibration.images", "32", *ANGLES]
 
 
 def run(*words: str | Path) -> int:
@@ -196,9 +193,9 @@ def test_the_road_on_darts_spaces(name: str, tmp_path: Path) -> None:
 def test_limits_hold_and_an_infeasible_one_is_an_error(
     supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("evolve", supernet, "--out", tmp_path / "a", "--metric", "angle", "--max-params", "100000", *EVOLVE) == 0
+    assert run("evolve", supernet, "--out", tmp_path / "a", "--metric", "angle", "--max-params", "100000", *ANGLES) == 0
     assert all(entry["params"] <= 100_000 for entry in result(tmp_path / "a")["top"])
-    assert run("evolve", supernet, "--out", tmp_path / "b", "--metric", "angle", "--max-params", "10", *EVOLVE) == 1
+    assert run("evolve", supernet, "--out", tmp_path / "b", "--metric", "angle", "--max-params", "10", *ANGLES) == 1
     assert "params" in capsys.readouterr().err
 
 
@@ -236,8 +233,8 @@ def test_an_unfinished_supernet_cannot_be_searched(
 
 
 def test_a_search_folder_is_no_supernet(supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *EVOLVE) == 0
-    assert run("evolve", tmp_path / "out", "--metric", "angle", *EVOLVE) == 1
+    assert run("evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *ANGLES) == 0
+    assert run("evolve", tmp_path / "out", "--metric", "angle", *ANGLES) == 1
     assert "must be a run of genas train-supernet" in capsys.readouterr().err
 
 
@@ -317,7 +314,7 @@ def test_a_supernet_is_tied_to_its_images(tmp_path: Path, capsys: pytest.Capture
     words = [f"npz:{tmp_path / 'x.npz'}" if word == "digits" else word for word in TRAIN]
     assert run("train-supernet", tmp_path / "run", *words, "--max-train", "40") == 0
     np.savez(tmp_path / "x.npz", x_train=255 - images, y_train=labels)
-    assert run("evolve", tmp_path / "run", "--metric", "angle", *EVOLVE) == 1
+    assert run("evolve", tmp_path / "run", "--metric", "angle", *ANGLES) == 1
     assert "was trained on other images" in capsys.readouterr().err
     assert run("train-supernet", tmp_path / "run", *words, "--max-train", "40") == 1
     assert "data_fingerprint" in capsys.readouterr().err
@@ -330,7 +327,7 @@ def test_a_relative_path_works_from_another_folder(tmp_path: Path, monkeypatch: 
     words = ["npz:x.npz" if word == "digits" else word for word in TRAIN]
     assert run("train-supernet", "run", *words, "--max-train", "40") == 0
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run("evolve", "../run", "--metric", "angle", *EVOLVE) == 0
+    assert run("evolve", "../run", "--metric", "angle", *ANGLES) == 0
 
 
 def test_a_tilde_after_a_colon_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +344,7 @@ def test_a_tilde_after_a_colon_is_the_home(tmp_path: Path, monkeypatch: pytest.M
 
 def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(supernet: Path, tmp_path: Path) -> None:
     shutil.copytree(supernet, tmp_path / "before")
-    words = ["--metric", "angle", "--seed", "9", *EVOLVE]
+    words = ["--metric", "angle", "--seed", "9", *ANGLES]
     assert run("evolve", tmp_path / "before", *words) == 0
     assert run("evolve", tmp_path / "before", *words, "--max-params", "100000") == 0
     (tmp_path / "before").rename(tmp_path / "after")
@@ -361,6 +358,7 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--metric", "angle"], "but no metric here does that; leave it out"),
         (["--searcher", "random"], "a random search has population and generations; leave out others"),
         (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
@@ -376,7 +374,7 @@ def test_options_that_would_do_nothing_are_refused(
 
 
 def test_a_refused_limit_does_not_bind_the_folder(supernet: Path, tmp_path: Path) -> None:
-    words = ["evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *EVOLVE]
+    words = ["evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *ANGLES]
     assert run(*words, "--max-params", "10") == 1
     assert run(*words, "--max-params", "1000000") == 0
 
