@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from genas.devices import device_facts, keep_freed_memory, resolve_device, resol
 from genas.files import write_json, write_text
 from genas.metrics import (
     Combined,
+    Context,
     Join,
     Metric,
     RankingSettings,
@@ -145,6 +146,8 @@ def rank(
         for run in supernets
     ]
     _note_other_data(folders, columns)
+    if not folders:
+        _check_inputs(recipes[0].context(), asked.values(), architectures[0])
     with (
         Run.create(_place(out, folders, known, settings), {"command": "rank", **settings}, facts) as opened,
         worker_pool(workers, where, asked.values()) as executor,
@@ -188,6 +191,18 @@ def _check_supernets(folders: Sequence[Path], known: Table) -> None:
                 f"The supernet and the table must be of one space, but {folder} is of {config.space} and the table of "
                 f"{known.space.name}; give another --table."
             )
+
+
+def _check_inputs(context: Context, metrics: Iterable[Metric], architecture: Architecture) -> None:
+    """Let metrics that need a supernet or images say so before a folder is bound to them."""
+    for metric in metrics:
+        needed = [each for found in metric.needs(context, [architecture]).values() for each in found]
+        if any(each.needs_supernet for each in needed):
+            _ = context.supernet
+        elif needed:
+            _ = context.data
+        else:
+            metric.score(context, [architecture])
 
 
 def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) -> dict[str, Metric]:

@@ -444,6 +444,9 @@ def test_wrong_requests(
         ("none", ["--out", "x", "--no-baselines"], "must be a metric or a baseline"),
         ("none", [], "needs a folder for its results"),
         ("none", ["--out", "x", "--metrics", "angle"], "needs a trained supernet"),
+        ("none", ["--out", "x", "--data", "digits", "--metrics", "loss"], "needs a trained supernet"),
+        ("none", ["--out", "x", "--metrics", "naswot"], "needs images"),
+        ("none", ["--out", "x", "--metrics", "macs"], "needs images"),
         ("none", ["--out", "x", "--max-train", "99"], "would do nothing without one; give --data"),
         ("none", ["--out", "x", "--valid-images", "99"], "but no metric here does that; leave it out"),
         ("none,a", ["--out", "x"], "runs must be folders separated by commas, or none"),
@@ -464,6 +467,7 @@ def test_wrong_runs(
     monkeypatch.chdir(tmp_path)
     assert run("rank", runs, "--table", table, "--truth", "digits", *BARE, *words) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_table_of_another_space(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
