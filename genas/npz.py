@@ -16,7 +16,7 @@ _DAMAGES = (
     EOFError,
     zipfile.BadZipFile,
     zlib.error,
-    NotImplementedError,  # a method of compression that there is not
+    NotImplementedError,  # an unknown compression method
     RuntimeError,  # an encrypted entry
     MemoryError,  # an absurd size
 )

@@ -168,6 +168,14 @@ def test_a_relative_path_does_not_bind(
     assert len(trainings) == 1
 
 
+def test_fewer_repeats_drop_no_seed(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    before = built(tmp_path / "run", architectures=2, repeated=1, repeats=3)
+    after = built(tmp_path / "run", architectures=2, repeats=1)
+    assert after.columns == before.columns
+    assert len(trainings) == 4
+    assert after.fingerprint == before.fingerprint
+
+
 def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     darts = DARTS()
     only = darts.sample(np.random.default_rng(0))

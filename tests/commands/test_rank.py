@@ -470,6 +470,22 @@ def test_wrong_runs(
     assert not (tmp_path / "x").exists()
 
 
+def test_an_unfinished_supernet_is_refused_before_anything_is_measured(
+    own: Path,
+    table: Path,
+    tmp_path: Path,
+    evaluations: list[Architecture],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = Path(shutil.copytree(own, tmp_path / "other"))
+    (other / "weights.safetensors").unlink()
+    words = ["--table", table, "--truth", "digits", "--metrics", "loss", *FAST, "--out", tmp_path / "out"]
+    assert run("rank", f"{own},{other}", *words) == 1
+    assert f"{other} must hold a finished supernet" in capsys.readouterr().err
+    assert not evaluations
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_table_of_another_space(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = made_up_table(tmp_path / "darts.npz", space("darts"))
     assert run("rank", own, "--table", table, "--truth", "digits", *FAST) == 1

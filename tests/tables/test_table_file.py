@@ -85,6 +85,8 @@ def rewritten(path: Path, header: dict[str, Any] | bytes | None = None, **arrays
         ({"header": {"name": 3, "columns": "x"}}, "header lacks name, columns"),
         ({"header": {"columns": ["cifar10/test/200"]}}, r"damaged: codes of shape \(2, 20\) for 1 columns and arch"),
         ({"header": {"columns": ["cifar10/test/200"] * 2}}, "names a column twice"),
+        ({"header": {"columns": [[1]]}}, "damaged: its header has a column that is no text"),
+        ({"header": {"columns": [1]}}, "damaged: its header has a column that is no text"),
         ({"header": {"columns": ["cifar10", "b/test/9"]}}, "damaged .*must look like DATASET/KIND/EPOCHS"),
         ({"header": {"space": "nasbench301"}}, "can not be used. There is no search space named 'nasbench301'"),
         ({"header": {"space": "darts"}}, "damaged .*must have 28 genes"),
