@@ -165,6 +165,13 @@ def test_columns_can_be_chosen(files, capsys: pytest.CaptureFixture[str]) -> Non
     assert "a search sees cifar100/valid/12; it is judged by cifar10/test/200/seed=7, cifar10/test/200." in text
 
 
+def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert na_tables(files / "like.npz", "--truth", "cifar10/test/200/seed=7") == 0
+    assert "cifar10/test/200/seed=7 is the judge instead of cifar10/test/200;" in capsys.readouterr().out
+    assert na_tables(files / "like.npz", "--truth", "cifar10/test/200") == 0
+    assert "is the judge" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("table", "words", "message"),
     [

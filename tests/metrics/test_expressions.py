@@ -228,3 +228,8 @@ def test_the_join_holds_inside_too() -> None:
     assert pool.terms[0].metric == Neighborhood(Angle())
     with pytest.raises(ValueError, match="a rank depends on the pool"):
         parse_metric("neighborhood(angle+loss)", join="rank")
+
+
+def test_a_text_that_python_would_read_otherwise_is_to_be_quoted() -> None:
+    with pytest.raises(TypeError, match=r"column of table must be str, .* Write it in quotes: column='a-b/test/9'"):
+        parse_metric("table(column=a-b/test/9)")
