@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genas.search.constraint import Constraint, Cost
-from genas.search.evolution import PRESETS, Evolution, EvolutionConfig
+from genas.search.evolution import Evolution, EvolutionConfig
 from genas.search.executors import Rows, measure_in_parallel, process_pool
 from genas.search.loop import Batch, Score, SearchResult, search
 from genas.search.neighborhood_search import NeighborhoodRandomSearch
@@ -11,7 +11,6 @@ from genas.search.random_search import RandomSearch
 from genas.search.searcher import Searcher
 
 __all__ = [
-    "PRESETS",
     "Batch",
     "Constraint",
     "Cost",

@@ -72,17 +72,6 @@ class EvolutionConfig:
         return half if self.mutations is None else self.mutations, half if self.crossovers is None else self.crossovers
 
 
-PRESETS = {
-    "recommended": EvolutionConfig(),
-    "spos": EvolutionConfig(mutations=25, crossovers=25),
-    "rlnas-nasbench201": EvolutionConfig(
-        population=100, parents=30, mutations=50, crossovers=50, mutation_excludes_none=True
-    ),
-    "genas-darts": EvolutionConfig(mutations=25, crossovers=25, mutated_genes="normal"),
-}
-"""Settings by name: the published ones and ours. Each number of the published ones is as in the authors' code."""
-
-
 @final
 class Evolution(Searcher):
     """Evolution with an archive of the best architectures so far (DEAP's hall of fame) as parents.
@@ -94,7 +83,7 @@ class Evolution(Searcher):
     Args:
         space: Where to search.
         seed: Root seed.
-        config: Settings; see also ``PRESETS``.
+        config: Settings.
         constraint: What an architecture may cost; ``None``: anything.
         dedup_key: Architectures with equal keys are scored once, such as ``space.supernet_key``.
 
@@ -107,7 +96,7 @@ class Evolution(Searcher):
         space: SearchSpace,
         *,
         seed: int,
-        config: EvolutionConfig = PRESETS["recommended"],
+        config: EvolutionConfig = EvolutionConfig(),
         constraint: Constraint | None = None,
         dedup_key: Callable[[Architecture], Hashable] | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ import yaml
 from genas.arguments import read_arguments
 from genas.cli import main
 from genas.commands.evolve import evolve
-from genas.search import PRESETS
+from genas.search import EvolutionConfig
 from genas.spelling import recipes
 
 FOLDER = Path(__file__).resolve().parents[1] / "tools" / "recipes"
@@ -41,7 +41,15 @@ def assert_part(recipe: dict[str, Any], settings: dict[str, Any]) -> None:
             assert settings[name] == value
 
 
-@pytest.mark.parametrize("name", ["spos", "rlnas-nasbench201", "genas-darts"])
-def test_recipes_of_searches_have_the_numbers_of_the_presets(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "population", "parents", "other"),
+    [
+        ("spos", 50, 10, {}),
+        ("rlnas-nasbench201", 100, 30, {"mutation_excludes_none": True}),
+        ("genas-darts", 50, 10, {"mutated_genes": "normal"}),
+    ],
+)
+def test_searches_have_the_published_numbers(name: str, population: int, parents: int, other: dict[str, Any]) -> None:
     arguments = read_arguments(evolve, "genas evolve", ["run", "--config", f"evolve-{name}"])
-    assert arguments["evolution"] == PRESETS[name]
+    half = population // 2
+    assert arguments["evolution"] == EvolutionConfig(population, 20, parents, half, half, mutation_rate=0.1, **other)

@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genas.search import PRESETS, Constraint, Evolution, EvolutionConfig, RandomSearch, search
+from genas.search import Constraint, Evolution, EvolutionConfig, RandomSearch, search
 from genas.spaces import DARTS, Cost, NASBench201
 
 SMALL = EvolutionConfig(population=12, generations=8, parents=4, mutations=5, crossovers=5)
+RLNAS = EvolutionConfig(population=100, parents=30, mutation_excludes_none=True)
 
 FRESH_PROCESS = """
 import random, sys
@@ -33,12 +34,12 @@ def convolutions(batch) -> np.ndarray:
     return np.array([sum(gene in (4, 5) for gene in architecture) for architecture in batch], dtype=float)
 
 
-@pytest.mark.parametrize(("preset", "seeds"), [("rlnas-nasbench201", 20), ("recommended", 10)])
-def test_finds_the_optimum_of_rugged_objectives(preset: str, seeds: int, rugged, all_cells) -> None:
+@pytest.mark.parametrize(("config", "seeds"), [(RLNAS, 20), (EvolutionConfig(), 10)])
+def test_finds_the_optimum_of_rugged_objectives(config: EvolutionConfig, seeds: int, rugged, all_cells) -> None:
     ranks = []
     for seed in range(seeds):
         score = rugged(seed)
-        result = search(Evolution(NASBench201(), seed=seed, config=PRESETS[preset]), score, progress=False)
+        result = search(Evolution(NASBench201(), seed=seed, config=config), score, progress=False)
         ranks.append(int((score(all_cells) > result.top[0][1] + 1e-9).sum()))
     assert max(ranks) < 16  # the top 0.1 %
     assert ranks.count(0) >= seeds - 1
@@ -133,8 +134,8 @@ def test_equal_functions_are_scored_once() -> None:
     assert len(set(keys)) == len(keys) == 96
 
 
-def test_legacy_preset_leaves_the_reduction_cell_to_crossover() -> None:
-    config = replace(PRESETS["genas-darts"], crossovers=0, mutations=50, generations=2)
+def test_mutation_of_normal_genes_leaves_the_reduction_cell_to_crossover() -> None:
+    config = EvolutionConfig(crossovers=0, mutations=50, generations=2, mutated_genes="normal")
     searcher = Evolution(DARTS(), seed=0, config=config)
     batch = searcher.ask()
     searcher.tell(batch, convolutions(batch))
@@ -155,17 +156,6 @@ def test_history_is_the_same_in_fresh_processes() -> None:
 def test_by_default_half_of_the_children_are_mutations() -> None:
     assert EvolutionConfig(population=21).children == (10, 10)
     assert EvolutionConfig(population=21, mutations=3).children == (3, 10)
-
-
-def test_presets_are_the_published_settings() -> None:
-    assert set(PRESETS) == {"recommended", "spos", "rlnas-nasbench201", "genas-darts"}
-    table = {
-        name: (c.population, c.generations, c.parents, *c.children, c.mutation_rate) for name, c in PRESETS.items()
-    }
-    assert table["spos"] == table["genas-darts"] == table["recommended"] == (50, 20, 10, 25, 25, 0.1)
-    assert table["rlnas-nasbench201"] == (100, 20, 30, 50, 50, 0.1)
-    assert [name for name, config in PRESETS.items() if config.mutation_excludes_none] == ["rlnas-nasbench201"]
-    assert [name for name, config in PRESETS.items() if config.mutated_genes == "normal"] == ["genas-darts"]
 
 
 @pytest.mark.parametrize(
