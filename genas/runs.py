@@ -236,7 +236,10 @@ def _check_place(folder: Path) -> None:
 
 def _is_bare(folder: Path) -> bool:
     """Whether a run was only announced: a request that was refused before it did anything does not bind the next."""
-    return all(entry.name.startswith(".") or entry.name in (_CONFIG, _ENVIRONMENT) for entry in folder.iterdir())
+    # A configuration alone may be the user's own.
+    return (folder / _ENVIRONMENT).exists() and all(
+        entry.name.startswith(".") or entry.name in (_CONFIG, _ENVIRONMENT) for entry in folder.iterdir()
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -253,6 +256,8 @@ def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = dict(leaves(old)), dict(leaves(new))
     command, asked = before.get("command"), after.get("command")
     if command != asked:
+        if command is None:
+            raise RunError(f"{folder / _CONFIG} must be that of a run of genas {asked}, but is not; move it elsewhere.")
         raise RunError(f"{folder} holds a run of genas {command}, not of genas {asked}; choose another folder.")
     differences = [
         f"  {name}: {before.get(name, '(not set)')} in the folder, {after.get(name, '(not set)')} now"

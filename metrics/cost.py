@@ -72,31 +72,8 @@ class _CostMetric(Metric):
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture."""
-        space = context.space
-        if not space.is_product or not architectures:
-            return np.array([self._cost(context, each) for each in architectures], dtype=np.float64)
-        base, added = context.once((type(self), self.of), lambda: self._additive(context))
-        genes = np.asarray(architectures, dtype=np.int64)
-        return np.asarray(base + added[np.arange(space.num_genes), genes].sum(axis=1), dtype=np.float64)
-
-    def _cost(self, context: Context, architecture: Architecture) -> int:
-        return self.number(context_cost(context, architecture, self.of))
-
-    def _additive(self, context: Context) -> tuple[int, np.ndarray]:
-        """Costs add up over edges: where every choice is free, one change at a time tells all of them.
-
-        Returns:
-            The cost of one architecture, and for every gene and operation what it adds to that.
-        """
-        space = context.space
-        first = tuple(choices[0] for choices in space.choices)
-        base = self._cost(context, first)
-        added = np.zeros((space.num_genes, len(space.operations)), dtype=np.int64)
-        for gene, choices in enumerate(space.choices):
-            for operation in choices:
-                changed = (*first[:gene], operation, *first[gene + 1 :])
-                added[gene, operation] = self._cost(context, changed) - base
-        return base, added
+        costs = (context_cost(context, architecture, self.of) for architecture in architectures)
+        return np.array([self.number(each) for each in costs], dtype=np.float64)
 
 
 @final

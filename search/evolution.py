@@ -22,8 +22,8 @@ from genas.spaces.base import Architecture, SearchSpace
 class EvolutionConfig:
     """Settings of the evolutionary search.
 
-    Every generation is scored, so a search makes ``population * generations`` evaluations. The published codes leave
-    their last generation unscored: set one generation less to make as many evaluations as they do.
+    Every generation is scored, so a search makes ``population * generations`` evaluations. So do the published codes:
+    they go on to make children of the last generation, but score none of these.
 
     Args:
         population: Architectures per generation.

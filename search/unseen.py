@@ -35,7 +35,7 @@ class Unseen:
         *,
         constraint: Constraint | None = None,
         dedup_key: Callable[[Architecture], Hashable] | None = None,
-        patience: int = 10_000,
+        patience: int = 100_000,
     ) -> None:
         if patience < 1:
             raise ValueError(f"patience must be at least 1, but got {patience}.")

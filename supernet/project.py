@@ -132,11 +132,14 @@ def open_supernet(path: Path) -> tuple[Run, SupernetConfig]:
     return run, config
 
 
-def load_supernet(path: Path, *, device: str | None = None, precision: str | None = None) -> TrainedSupernet:
+def load_supernet(
+    path: Path, *, data: ImageData | None = None, device: str | None = None, precision: str | None = None
+) -> TrainedSupernet:
     """Read a finished supernet run.
 
     Args:
         path: The run folder that ``genas train-supernet`` wrote.
+        data: Its images, where they are loaded already.
         device: Where to put it; ``None``: as in its settings.
         precision: Compute type; ``None``: as in its settings.
 
@@ -144,11 +147,13 @@ def load_supernet(path: Path, *, device: str | None = None, precision: str | Non
         The supernet.
 
     Raises:
-        RunError: If the folder is no supernet run, is not finished, or a weight file does not fit its settings.
+        RunError: If the folder is no supernet run, is not finished, its images are not where they were, or a weight
+            file does not fit its settings.
     """
     run, config = open_supernet(path)
     where = resolve_device(device or config.device)
-    data = config.load_data()
+    if data is None:
+        data = _images(path, config)
     if data.fingerprint != run.config.get("data_fingerprint"):
         raise RunError(
             f"{path} was trained on other images than {config.data} holds now (their fingerprints differ); "
@@ -164,6 +169,16 @@ def load_supernet(path: Path, *, device: str | None = None, precision: str | Non
         data.to(where),
         resolve_precision(precision or config.precision, where),
     )
+
+
+def _images(path: Path, config: SupernetConfig) -> ImageData:
+    try:
+        return config.load_data()
+    except FileNotFoundError as error:
+        raise RunError(
+            f"The images of {path} must be where they were when it was trained, but {error}. If they have moved, write "
+            f"their new place into {path / 'config.yaml'}, as data or data_options.data_root."
+        ) from error
 
 
 def read_config(run: Run) -> SupernetConfig:

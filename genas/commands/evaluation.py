@@ -18,7 +18,7 @@ from tqdm import tqdm
 from genas import spaces
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
-from genas.metrics import Context, Measurement, Metric, Needs, ScoringSettings, context_cost
+from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, context_cost
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.spaces import Architecture
@@ -133,6 +133,24 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
     read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
     if scoring != ScoringSettings() and not read:
         raise ValueError("scoring says on what subnets are evaluated, but no metric here does that; leave it out.")
+
+
+def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
+    """Refuse a way of joining where there is nothing to join.
+
+    Args:
+        join: How several metrics are joined in one.
+        metrics: What will be scored.
+
+    Raises:
+        ValueError: If it is not the default, and no metric joins several.
+    """
+    if join != "sum" and not any(map(_joins, metrics)):
+        raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
+
+
+def _joins(metric: Metric) -> bool:
+    return (isinstance(metric, Combined) and len(metric.terms) > 1) or any(map(_joins, metric.parts))
 
 
 def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:

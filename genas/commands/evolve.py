@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genas.commands.evaluation import ContextRecipe, Scores, refuse_unread, worker_pool
+from genas.commands.evaluation import ContextRecipe, Scores, refuse_needless_join, refuse_unread, worker_pool
 from genas.commands.reporting import say, table
 from genas.commands.results import draw_best, result_entry, short_name
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
@@ -43,6 +43,7 @@ from genas.search import (
     SearchResult,
     search,
 )
+from genas.spaces import SearchSpace
 from genas.spaces.neighborhoods import is_listable
 from genas.supernet.project import TrainedSupernet, load_supernet
 
@@ -64,6 +65,7 @@ def evolve(
     max_macs: int | None = None,
     max_params: int | None = None,
     cost_of: CostOf = "standalone",
+    skip_twins: bool = False,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -98,6 +100,8 @@ def evolve(
         max_params: Most trainable weights.
         cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or
             subnet.
+        skip_twins: Score no two architectures that are the same path of the supernet, such as cells of NAS-Bench-201
+            that differ in dead edges. The published codes score both.
         seed: Root seed of the search and of the weight noise.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
@@ -125,6 +129,7 @@ def evolve(
     settings["tables in metrics"] = table_fingerprints([scored_by])
     _refuse_unused(scored_by, own)
     refuse_unread(scoring, [scored_by])
+    refuse_needless_join(join, [scored_by])
     exhaustive = searcher == "exhaustive"
     if join == "rank" and not exhaustive:
         raise ValueError(
@@ -150,7 +155,7 @@ def evolve(
         scores = Scores(context, scored_by, executor, recipe, progress=progress and exhaustive)
         opened.keep_log(lambda _: False)  # a continued search replays its log too
         found = search(
-            _searcher(searcher, context, evolution, constraint, seed),
+            _searcher(searcher, context.space, evolution, constraint, seed, skip_twins=skip_twins),
             scores,
             progress=progress and not exhaustive,  # of a single batch
             keep=top,
@@ -165,8 +170,8 @@ def evolve(
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
-_NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "progress", "where", "compute")
-"""What :func:`evolve` knows that no result depends on."""
+_NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "top", "progress", "where", "compute")
+"""What :func:`evolve` knows that the search does not depend on."""
 
 
 def _folder_name(metric: str, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int) -> str:
@@ -201,20 +206,24 @@ def _constraint(
 
 def _searcher(
     kind: SearcherName,
-    context: Context,
+    space: SearchSpace,
     evolution: EvolutionConfig,
     constraint: Constraint | None,
     seed: int,
+    *,
+    skip_twins: bool,
 ) -> Searcher:
-    space = context.space
+    key = space.supernet_key if skip_twins else None
     if kind == "evolution":
-        return Evolution(space, seed=seed, config=evolution, constraint=constraint)
+        return Evolution(space, seed=seed, config=evolution, constraint=constraint, dedup_key=key)
     if kind == "random":
-        budget = evolution.population * evolution.generations
-        return RandomSearch(space, seed=seed, evaluations=budget, batch=evolution.population, constraint=constraint)
+        budget, batch = evolution.population * evolution.generations, evolution.population
+        return RandomSearch(space, seed=seed, evaluations=budget, batch=batch, constraint=constraint, dedup_key=key)
     if not is_listable(space):
         raise ValueError(f"An exhaustive search needs a space that can be listed, but {space.name} can not; evolve it.")
-    return RandomSearch(space, seed=seed, evaluations=space.size, batch=space.size, constraint=constraint)
+    return RandomSearch(
+        space, seed=seed, evaluations=space.size, batch=space.size, constraint=constraint, dedup_key=key
+    )
 
 
 def _summary(batch: Batch) -> dict[str, Any]:

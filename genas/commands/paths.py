@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from genas.data import DataOptions
+from genas.data import NAMED_WITH_PATH, DataOptions
 
 
 def absolute_data(data: str, root: Path | None) -> str:
-    """The name of a data set with the path that it may have after a colon made absolute."""
-    kind, colon, path = data.partition(":")
-    return f"{kind}:{((root or Path()).expanduser() / Path(path).expanduser()).resolve()}" if colon else data
+    """The name of a data set with an absolute path, if it is one of those that are named with a path."""
+    kind, _, path = data.partition(":")
+    if kind not in NAMED_WITH_PATH:
+        return data
+    return f"{kind}:{((root or Path()).expanduser() / Path(path).expanduser()).resolve()}"
 
 
 def absolute_options(options: DataOptions) -> DataOptions:
-    """The options with an absolute folder, and without the permission to download, on which no result depends."""
-    root = options.data_root
-    return replace(options, data_root=None if root is None else root.expanduser().resolve(), download=False)
+    """The options with absolute paths, and without the permission to download, on which no result depends."""
+    root, (kind, _, path) = options.data_root, options.split.partition(":")
+    return replace(
+        options,
+        data_root=None if root is None else root.expanduser().resolve(),
+        split=f"file:{Path(path).expanduser().resolve()}" if kind == "file" and path else options.split,
+        download=False,
+    )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from genas.commands.evaluation import ContextRecipe, refuse_unread, worker_pool
+from genas.commands.evaluation import ContextRecipe, refuse_needless_join, refuse_unread, worker_pool
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.ranking_sample import Scorer, sample
 from genas.commands.reporting import say
@@ -210,8 +210,7 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
     texts = (_DEFAULT_METRICS if has_supernet else ()) if metrics is None else metrics
     texts = split_expressions(texts) if isinstance(texts, str) else list(texts)
     parsed = [_unwrapped(parse_metric(text, join=join)) for text in texts]
-    if join != "sum" and not any(map(_joins, parsed)):
-        raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
+    refuse_needless_join(join, parsed)
     asked: dict[str, Metric] = {}
     for text, metric in zip(texts, parsed, strict=True):
         label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
@@ -226,10 +225,6 @@ def _unwrapped(metric: Metric) -> Metric:
     if isinstance(metric, Combined) and len(metric.terms) == 1 and metric.terms[0].gamma == 1:
         return metric.terms[0].metric
     return metric
-
-
-def _joins(metric: Metric) -> bool:
-    return isinstance(metric, Combined) or any(map(_joins, metric.parts))
 
 
 def split_expressions(text: str) -> list[str]:

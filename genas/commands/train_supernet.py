@@ -9,7 +9,7 @@ import torch
 
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
-from genas.data import DataOptions
+from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import Accuracy, Context, ScoringSettings
@@ -81,14 +81,17 @@ def train_supernet(
     trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
     with Run.create(run, config.settings(images), {**facts, "data_split": images.split_source}) as folder:
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        subnets = _probe(run, probe, seed, where) if probe else None
-        write_json(folder.result, {"train_loss": folder.read_log()[-1]["train_loss"], "subnets": subnets})
+        subnets = _probe(run, trainer.data, probe, seed) if probe else None
+        losses = [record["train_loss"] for record in folder.read_log()]
+        write_json(
+            folder.result, {"train_loss": losses[-1] if losses else None, "subnets": subnets}
+        )  # logs may get lost
         say(f"supernet: {folder.weights}")
 
 
-def _probe(run: Path, count: int, seed: int, where: torch.device) -> dict[str, float | int]:
+def _probe(run: Path, data: ImageData, count: int, seed: int) -> dict[str, float | int]:
     """Mean, least and greatest validation accuracy, in [0, 1], of random subnets of a finished supernet."""
-    trained = load_supernet(run, device=str(where))
+    trained = load_supernet(run, data=data, device=str(data.train.images.device))
     rng = generator(seed, "probe")
     architectures = [trained.network.space.sample(rng) for _ in range(count)]
     accuracies = Accuracy().score(Context(trained, ScoringSettings(), seed=seed), architectures)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from genas.data.augmentation import Augmentation
 from genas.data.cluttered import SceneConfig, cluttered_digits
 from genas.data.images import ImageData, Split
-from genas.data.load import LOADERS, Loader, load_data
+from genas.data.load import LOADERS, NAMED_WITH_PATH, Loader, load_data
 from genas.data.options import DataOptions
 from genas.data.source import Pool, Request, Source
 
 __all__ = [
     "LOADERS",
+    "NAMED_WITH_PATH",
     "Augmentation",
     "DataOptions",
     "ImageData",

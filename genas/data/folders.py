@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,16 @@ def _list(root: Path) -> _Listing:
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     if not folders:
         raise ValueError(
-            f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders"
+            f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders, "
+            f"none of which may be called {', '.join(itertools.chain(*ROLES.values()))}"
         )
     files: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        members = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        members = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+        if inner := [entry for entry in entries if entry.is_dir()]:
+            raise ValueError(f"{folder} must hold the images of a class, but holds the folder {inner[0].name}; move it")
         if not members:
             raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
         files += members

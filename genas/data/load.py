@@ -40,6 +40,10 @@ for _name, _loader in {
     LOADERS.add(_name, _loader)
 
 
+NAMED_WITH_PATH = frozenset({"npz", "folder"})
+"""Data sets whose name goes on with a colon and a path. What follows the colon of another package's is its own."""
+
+
 def load_data(
     name: str,
     *,

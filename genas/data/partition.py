@@ -98,7 +98,9 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
 
 def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
     if kind == "file":
-        return *read_split_file(Path(path), ("train", "valid"), len(pool.labels)), f"split file {Path(path).name}"
+        return *read_split_file(
+            Path(path).expanduser(), ("train", "valid"), len(pool.labels)
+        ), f"split file {Path(path).name}"
     if kind == "nasbench201":
         if len(pool.labels) != NASBENCH201_IMAGES:
             raise ValueError(
@@ -112,7 +114,7 @@ def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tu
 
 def _halved(train: Pool, evaluation: Pool, path: str, seed: int) -> Partition:
     if path:
-        valid, test = read_split_file(Path(path), ("xvalid", "xtest"), len(evaluation.labels))
+        valid, test = read_split_file(Path(path).expanduser(), ("xvalid", "xtest"), len(evaluation.labels))
         origin = f"official evaluation images, halved by split file {Path(path).name}"
     else:
         valid, test = stratified_split(evaluation.labels, 0.5, generator(seed, "data", "split"))

@@ -7,11 +7,12 @@ published numbers of each. Papers call them "FLOPs"; general profilers print lar
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from genas.spaces.base import Architecture, CellType, SearchSpace
+from genas.spaces.base import Architecture, SearchSpace
 from genas.spaces.skeleton import Block, Skeleton
 
 _AUXILIARY_CHANNELS = (128, 768)
@@ -68,16 +69,33 @@ def cost(
             f"The cells must have as many inputs as the skeleton feeds, {inputs} in {skeleton.kind}, but those of "
             f"{space.name} have {space.cell_types[0].num_inputs}. Use one of the space's own skeletons."
         )
-    operations = _edge_operations(space, architecture, live_only=live_only)
+    total = _around_edges(skeleton)
+    for position, held in enumerate(_edge_operations(space, architecture, live_only=live_only)):
+        cell = space.cell_types[position]
+        for (source, _), names in zip(cell.edges, held, strict=True):
+            for name in names:
+                total += _on_edge(skeleton, position, name, from_input=source < cell.num_inputs)
+    return total
+
+
+# A search with a limit asks for the cost of every candidate, and of thousands that it does not take.
+@functools.lru_cache(maxsize=64)
+def _around_edges(skeleton: Skeleton) -> Cost:
+    """Return the cost of all that architectures have in common."""
     total = _total(_stem(skeleton)) + _total(_head(skeleton))
     for block in skeleton.blocks:
-        if block.kind == "residual":
-            total += _total(_residual(block))
-        else:
-            cell = space.cell_types[block.cell_type]
-            total += _total(_preprocessing(skeleton, block))
-            total += _total(_edges(skeleton, block, cell, operations[block.cell_type]))
+        total += _total(_residual(block) if block.kind == "residual" else _preprocessing(skeleton, block))
     return total + (_auxiliary_head(skeleton) if skeleton.auxiliary else Cost())
+
+
+@functools.lru_cache(maxsize=4096)
+def _on_edge(skeleton: Skeleton, cell_type: int, operation: str, *, from_input: bool) -> Cost:
+    """Return the cost of an operation on an edge, in all cells of a type."""
+    return _total(
+        _operation(skeleton, operation, block.channels, block.stride if from_input else 1, block.node_size)
+        for block in skeleton.blocks
+        if block.kind == "cell" and block.cell_type == cell_type
+    )
 
 
 def _total(parts: Iterator[Cost]) -> Cost:
@@ -100,13 +118,6 @@ def _edge_operations(
 
 def _names(space: SearchSpace, genes: Sequence[int]) -> tuple[str, ...]:
     return tuple(space.operations[gene] for gene in genes)
-
-
-def _edges(skeleton: Skeleton, block: Block, cell: CellType, operations: Sequence[tuple[str, ...]]) -> Iterator[Cost]:
-    for (source, _), names in zip(cell.edges, operations, strict=True):
-        stride = block.stride if source < cell.num_inputs else 1
-        for name in names:
-            yield _operation(skeleton, name, block.channels, stride, block.node_size)
 
 
 def _operation(skeleton: Skeleton, name: str, channels: int, stride: int, size: int) -> Cost:

@@ -185,11 +185,15 @@ class DARTS(SearchSpace):
         return darts_text.format_genotype(self, self.check(architecture))
 
     def unique_key(self, architecture: Architecture) -> Hashable:
-        """Return the architecture itself: no valid cell has a dead node, so different genes are different networks."""
-        return architecture
+        """Return the genes after the least renumbering of the nodes of each cell.
+
+        The outputs of the nodes are concatenated, and only convolutions and the classifier read them: their order says
+        no more than the order of channels. No valid cell has a dead node.
+        """
+        return tuple(min(_renumbered(genes)) for genes in self.split(architecture))
 
     def supernet_key(self, architecture: Architecture) -> Hashable:
-        """Return the architecture itself."""
+        """Return the architecture itself: the supernet has weights of its own for every node."""
         return architecture
 
     def angle_key(self, architecture: Architecture) -> Hashable:
@@ -243,6 +247,16 @@ class DARTS(SearchSpace):
 
 def _nodes(architecture: Architecture) -> tuple[_Node, ...]:
     return tuple(architecture[place] for _, _, place in _NODES)
+
+
+def _renumbered(genes: Sequence[int]) -> Iterator[Architecture]:
+    """Yield the genes of a cell after each renumbering of its nodes that leaves every edge pointing forwards."""
+    live = [(source, target, gene) for (source, target), gene in zip(EDGES, genes, strict=True) if gene != NONE]
+    for order in itertools.permutations(range(NUM_INPUTS, NUM_NODES)):
+        number = (*range(NUM_INPUTS), *order)
+        moved = {(number[source], number[target]): gene for source, target, gene in live}
+        if all(source < target for source, target in moved):
+            yield tuple(moved.get(edge, NONE) for edge in EDGES)
 
 
 def _node_states(operations: Sequence[Sequence[int]]) -> Iterator[_Node]:

@@ -27,6 +27,9 @@ LISTABLE = 2**17
 
 _CHUNK = 2**22
 
+_MISSES = 1_000
+"""Walks in a row that may end where others have ended before the rest of a neighbourhood is listed."""
+
 
 def neighborhood(space: SearchSpace, architecture: Architecture, distance: int = 1) -> list[Architecture]:
     r"""All architectures within a distance, :math:`N(a) = \{a' : \text{dist}(a, a') \le d\}`.
@@ -54,7 +57,7 @@ def sampled_neighborhood(
 
     The others are a uniform draw without replacement where the neighbourhood can be listed: at distance 1, and in
     spaces that have every combination of genes. Elsewhere each is the end of a walk of ``distance`` moves, each to a
-    uniform neighbour at distance 1.
+    uniform neighbour at distance 1; where these find no more, the rest is listed and drawn from.
 
     Args:
         space: Measures the distance.
@@ -83,9 +86,15 @@ def sampled_neighborhood(
     if distance == 1:
         others = list(space.neighbors(architecture))
         return [architecture, *(others[pick] for pick in rng.choice(len(others), samples - 1, replace=False))]
-    found = dict.fromkeys([architecture])
-    while len(found) < samples:
-        found[_walk(space, architecture, distance, rng)] = None
+    found, misses = dict.fromkeys([architecture]), 0
+    while len(found) < samples and misses < _MISSES:
+        walked = _walk(space, architecture, distance, rng)
+        misses = misses + 1 if walked in found else 0
+        found[walked] = None
+    if len(found) < samples:  # walks of this length come to few places, and never to some that lie nearer
+        rest = [each for each in space.neighbors(architecture, distance) if each not in found]
+        picks = rng.choice(len(rest), samples - len(found), replace=False)
+        found.update(dict.fromkeys(rest[pick] for pick in picks))
     return list(found)
 
 

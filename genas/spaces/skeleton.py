@@ -79,6 +79,8 @@ class Skeleton:
                 raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}.")
         if self.channels % 2:
             raise ValueError(f"channels must be even (a factorised reduction halves them), but got {self.channels}.")
+        if self.cells < 3 and self.kind != "nasbench201":
+            raise ValueError(f"cells of a DARTS network must be at least 3, or none is normal, but got {self.cells}.")
         if not self.head_affine and self.kind != "nasbench201":
             raise ValueError(f"head_affine is an option of nasbench201 skeletons, but kind is {self.kind!r}.")
         if self.conv_bias and self.kind != "nasbench201":

@@ -17,10 +17,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from genas.cli import main
-from genas.metrics import ScoringSettings, parse_metric
+from genas.commands.paths import absolute_data
+from genas.errors import RunError
+from genas.metrics import Angle, CostOf, ScoringSettings, architecture_cost, parse_metric
 from genas.metrics import context as metric_context
 from genas.runs import Run
 from genas.scores import ScoreStore
+from genas.search import RandomSearch, search
 from genas.spaces import NASBench201, space
 from genas.supernet.project import load_supernet
 
@@ -64,6 +67,7 @@ ANGLES = [
     "--top",
     "4",
 ]
+EXHAUSTIVE = ["--metric", "angle", "--searcher", "exhaustive", "--no-progress", "--device", "cpu", "--top", "4"]
 EVOLVE = ["--valid-images", "32", "--calibration.images", "32", *ANGLES]
 
 
@@ -330,6 +334,26 @@ def test_a_relative_path_works_from_another_folder(tmp_path: Path, monkeypatch: 
     assert run("evolve", "../run", "--metric", "angle", *ANGLES) == 0
 
 
+def test_a_split_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = {"train": list(range(0, 80, 2)), "valid": list(range(1, 80, 2))}
+    (tmp_path / "split.json").write_text(json.dumps(half))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", x_train=np.arange(5120, dtype=np.uint8).reshape(80, 8, 8), y_train=np.arange(80) // 2 % 2)
+    words = ["npz:x.npz" if word == "digits" else word for word in TRAIN]
+    assert run("train-supernet", "run", *words, "--max-train", "40", "--split", "file:split.json") == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("evolve", "../run", "--metric", "angle", *ANGLES) == 0
+    (tmp_path / "split.json").unlink()
+    with pytest.raises(RunError, match=r"must be where they were when it was trained, .* write their new place into"):
+        load_supernet(tmp_path / "run")
+
+
+def test_what_follows_the_colon_of_another_packages_data_is_its_own() -> None:
+    assert absolute_data("scans:blood", Path("somewhere")) == "scans:blood"
+    assert absolute_data("npz:x.npz", Path("/somewhere")) == "npz:/somewhere/x.npz"
+
+
 def test_a_tilde_after_a_colon_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell leaves it as it is."""
     (tmp_path / "home").mkdir()
@@ -364,6 +388,7 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
         (["--top", "0"], "top must be at least 1"),
         (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
+        (["--metric", "flatness", "--join", "standardized"], "join=standardized joins several metrics in one"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
@@ -371,6 +396,67 @@ def test_options_that_would_do_nothing_are_refused(
 ) -> None:
     assert run("evolve", supernet, "--out", tmp_path / "out", *EVOLVE, *words) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of", ["standalone", "subnet"])
+@pytest.mark.parametrize("limited", ["macs", "params"])
+def test_a_limit_is_on_the_network_that_it_is_meant_for(
+    supernet: Path, tmp_path: Path, of: CostOf, limited: str
+) -> None:
+    network = load_supernet(supernet).network
+    costs = {cell: getattr(architecture_cost(network, cell, of), limited) for cell in NASBench201().architectures()}
+    limit = sorted(costs.values())[5_000]
+    words = [*EXHAUSTIVE, "--cost-of", of, f"--max-{limited}", str(limit)]
+    assert run("evolve", supernet, "--out", tmp_path / "out", *words) == 0
+    found = result(tmp_path / "out")
+    assert found["evaluations"] == sum(cost <= limit for cost in costs.values())
+    assert [entry[limited] for entry in found["top"]] == [costs[tuple(entry["genes"])] for entry in found["top"]]
+
+
+def test_twins_may_be_skipped(supernet: Path, tmp_path: Path) -> None:
+    assert run("evolve", supernet, "--out", tmp_path / "out", *EXHAUSTIVE, "--skip-twins") == 0
+    space = NASBench201()
+    assert result(tmp_path / "out")["evaluations"] == len(set(map(space.supernet_key, space.architectures())))
+
+
+def test_random_search(supernet: Path, tmp_path: Path) -> None:
+    words = ["--metric", "angle", "--searcher", "random", "--population", "6", "--generations", "3", "--seed", "2"]
+    assert run("evolve", supernet, "--out", tmp_path / "out", *words, *EVOLVE[-5:]) == 0
+    angles = Angle().score(
+        metric_context.Context(load_supernet(supernet), ScoringSettings()), list(NASBench201().architectures())
+    )
+    by_cell = dict(zip(NASBench201().architectures(), angles, strict=True))
+    expected = search(
+        RandomSearch(NASBench201(), seed=2, evaluations=18, batch=6),
+        lambda cells: [by_cell[cell] for cell in cells],
+        progress=False,
+    )
+    assert [tuple(entry["genes"]) for entry in result(tmp_path / "out")["top"]] == [
+        cell for cell, _ in expected.top[:4]
+    ]
+
+
+def test_how_many_are_reported_is_no_part_of_the_search(supernet: Path, tmp_path: Path) -> None:
+    words = ["--metric", "angle", "--out", tmp_path / "out", *ANGLES]
+    assert run("evolve", supernet, *words) == 0
+    first = result(tmp_path / "out")["top"]
+    assert run("evolve", supernet, *words, "--top", "6") == 0
+    assert result(tmp_path / "out")["top"][:4] == first
+    assert len(result(tmp_path / "out")["top"]) == 6
+
+
+def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("# mine\nseed: 3\n")
+    assert run("train-supernet", tmp_path, *TRAIN, "--config", tmp_path / "config.yaml") == 1
+    assert "config.yaml must be that of a run of genas train-supernet, but is not; move it" in capsys.readouterr().err
+    assert (tmp_path / "config.yaml").read_text() == "# mine\nseed: 3\n"
+
+
+def test_a_finished_run_without_its_log(supernet: Path, tmp_path: Path) -> None:
+    shutil.copytree(supernet, tmp_path / "run")
+    (tmp_path / "run" / "log.jsonl").unlink()
+    assert run("train-supernet", tmp_path / "run", *TRAIN) == 0
+    assert result(tmp_path / "run") == {**result(supernet), "train_loss": None}
 
 
 def test_a_refused_limit_does_not_bind_the_folder(supernet: Path, tmp_path: Path) -> None:

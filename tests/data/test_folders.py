@@ -27,6 +27,7 @@ def fill(root: Path, classes: dict[str, int], mode: str = "RGB") -> Path:
 def test_flat_layout(tmp_path: Path) -> None:
     fill(tmp_path, {"dog": 6, "cat": 8})
     (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / "._00.png").write_text("what macOS leaves beside an image")
     (tmp_path / ".cache").mkdir()
     data = load_data(f"folder:{tmp_path}")
     assert data.class_names == ("cat", "dog")
@@ -39,7 +40,7 @@ def test_flat_layout(tmp_path: Path) -> None:
         for image, label in zip(split.images, split.labels, strict=True)
     }
     for label, name in enumerate(data.class_names):
-        for file in (tmp_path / name).glob("*.png"):
+        for file in (tmp_path / name).glob("[0-9]*.png"):
             assert found[np.asarray(Image.open(file)).tobytes()] == label
 
 
@@ -133,6 +134,13 @@ def test_bad_folders(tmp_path: Path) -> None:
         load_data(f"folder:{tmp_path}")
     (tmp_path / "train" / "b").mkdir()
     with pytest.raises(ValueError, match=r"train/b holds no images .*\.png.*add some or remove the folder"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_images_deeper_than_their_class_are_not_passed_over(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 2, "b": 2})
+    fill(tmp_path / "b", {"more": 1})
+    with pytest.raises(ValueError, match="b must hold the images of a class, but holds the folder more; move it"):
         load_data(f"folder:{tmp_path}")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 from genas.spaces import DARTS, NONE, Architecture
-from genas.spaces.darts_cell import EDGES
+from genas.spaces.darts_cell import EDGES, NUM_NODES
 
 SPACE = DARTS()
 DARTS_V2 = SPACE.parse("DARTS_V2")
@@ -214,9 +215,46 @@ def test_mutation_reaches_every_operation_and_input(rng: np.random.Generator) ->
     assert all(set(column) >= set(range(1, 8)) for column in seen.T.tolist())
 
 
-def test_keys_are_the_architecture() -> None:
-    for key in (SPACE.unique_key, SPACE.supernet_key, SPACE.angle_key):
+def test_keys_of_shared_weights_are_the_architecture() -> None:
+    for key in (SPACE.supernet_key, SPACE.angle_key):
         assert key(DARTS_V2) == DARTS_V2
+
+
+def test_renumbered_nodes_make_no_other_network(rng: np.random.Generator) -> None:
+    """Against the smallest matrix of operations over all renumberings, whether edges point forwards or not."""
+
+    def smallest(genes: Architecture) -> list[tuple[int, ...]]:
+        found = []
+        for cell in SPACE.split(genes):
+            matrix = np.zeros((NUM_NODES, NUM_NODES), dtype=int)
+            for (source, target), gene in zip(EDGES, cell, strict=True):
+                matrix[source, target] = gene
+            orders = ([0, 1, *order] for order in itertools.permutations(range(2, NUM_NODES)))
+            found.append(min(tuple(matrix[np.ix_(order, order)].ravel()) for order in orders))
+        return found
+
+    cells = [[3 if gene else NONE for gene in SPACE.sample(rng)[: len(EDGES)]] for _ in range(200)]
+    drawn = [SPACE.check([*cell, *cell]) for cell in cells]
+    keys, expected, pairs = (
+        [*map(SPACE.unique_key, drawn)],
+        [*map(smallest, drawn)],
+        [*itertools.combinations(range(200), 2)],
+    )
+    same = [keys[a] == keys[b] for a, b in pairs]
+    assert same == [expected[a] == expected[b] for a, b in pairs]
+    assert sum(same) > 1.5 * sum(drawn[a] == drawn[b] for a, b in pairs)
+
+
+def test_two_nodes_that_change_places_make_another_network_if_a_third_reads_one_of_them() -> None:
+    first, swapped, inputs, reader = (4, 6, 5, 7, 0), (5, 7, 4, 6, 0), (3, 3, 0, 0), (3, 0, 3, 0)
+    last, reduction = (3, 3, 0, 0, 0), DARTS_V2[len(EDGES) :]
+    keys = [
+        SPACE.unique_key(SPACE.check((*nodes, *fourth, *last, *reduction)))
+        for fourth in (inputs, reader)
+        for nodes in (first, swapped)
+    ]
+    assert keys[0] == keys[1]
+    assert keys[2] != keys[3]
 
 
 def test_skeletons() -> None:

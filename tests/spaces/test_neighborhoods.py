@@ -79,6 +79,17 @@ def test_more_samples_than_members_give_them_all() -> None:
         assert sorted(found) == sorted(neighborhood(NB201, centre))
 
 
+def test_members_that_no_walk_comes_to_are_drawn_too() -> None:
+    """With two operations an edge, a walk of two moves can not end at all that lies nearer."""
+    where, rng = space("s2"), np.random.default_rng(0)
+    centre = where.sample(rng)
+    everything = neighborhood(where, centre, 2)
+    for samples in (len(everything), len(everything) - 2):
+        found = sampled_neighborhood(where, centre, samples, rng, 2)
+        assert len(set(found)) == samples
+        assert set(found) <= set(everything)
+
+
 @pytest.mark.parametrize(("where", "distance"), [(NB201, 1), (NB201, 2), (space("s3"), 1)])
 def test_every_member_is_drawn_equally_often(where, distance) -> None:
     centre = where.sample(np.random.default_rng(3))

@@ -16,7 +16,7 @@ def test_nasbench201_blocks() -> None:
     assert (blocks[-1].out_channels, blocks[-1].node_size) == (64, 8)
 
 
-@pytest.mark.parametrize(("cells", "reductions"), [(8, [2, 5]), (14, [4, 9]), (20, [6, 13]), (1, [0]), (2, [0, 1])])
+@pytest.mark.parametrize(("cells", "reductions"), [(8, [2, 5]), (14, [4, 9]), (20, [6, 13]), (3, [1, 2])])
 def test_darts_reductions(cells: int, reductions: list[int]) -> None:
     blocks = Skeleton("darts-search", 16, cells, 10, 32).blocks
     assert [position for position, block in enumerate(blocks) if block.stride == 2] == reductions

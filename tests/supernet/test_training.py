@@ -236,7 +236,7 @@ def test_training_depends_on_the_seed_and_not_on_global_generators(make_network,
         np.random.seed(noise)  # noqa: NPY002 (the global generators must not matter)
         with torch.random.fork_rng():
             torch.manual_seed(noise)
-            network = make_network("s4", classes=4, cells=2)
+            network = make_network("s4", classes=4, cells=3)
             state = torch.random.get_rng_state()
             trainer = SupernetTrainer(network, make_data(), settings(), seed=seed)
             for _ in range(3):
