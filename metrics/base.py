@@ -24,9 +24,13 @@ class Measurement(abc.ABC):
     Attributes:
         needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
             does not are the same for all supernets of a space and data set, and are kept under a key that says so.
+        needs_images: Whether :meth:`run` reads ``context.data``, if only for the size of a network.
+        version: To be raised when :meth:`run` changes what it computes: stored numbers are then made again.
     """
 
     needs_supernet: ClassVar[bool] = True
+    needs_images: ClassVar[bool] = True
+    version: ClassVar[int] = 1
 
     @property
     @abc.abstractmethod

@@ -61,6 +61,8 @@ class RankingSettings:
             )
         if not 0 < self.level < 1:
             raise ValueError(f"level must lie between 0 and 1, but got {self.level}.")
+        if not self.resamples and self.level != type(self).level:
+            raise ValueError(f"level={self.level} belongs to intervals, but resamples is 0; leave one of them out.")
 
 
 def resample(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -189,7 +191,7 @@ def concordance(scores: ArrayLike, truth: ArrayLike) -> np.ndarray:
         place[second] = np.arange(n)
         total[first] += _concordance_of_permutation(place[first])
     _, which, counts = np.unique(
-        (score_levels + 1) * (truth_levels.max() + 1) + truth_levels, return_inverse=True, return_counts=True
+        (score_levels + 1) * (truth_levels.max() + 2) + truth_levels + 1, return_inverse=True, return_counts=True
     )
     return total // 2 - (counts[which.reshape(-1)] - 1)
 

@@ -216,7 +216,8 @@ class Context:
     def key(self, measurement: Measurement) -> str:
         """Under which key the store keeps a measurement of this context."""
         fingerprint = self.fingerprint if measurement.needs_supernet else self.untrained_fingerprint
-        return f"{type(measurement).__module__}: {measurement!r} on {fingerprint}"
+        version = f"version {measurement.version}, {', '.join(measurement.columns)}"
+        return f"{type(measurement).__module__}: {measurement!r}, {version}, on {fingerprint}"
 
     def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
         """What a metric works out once per supernet, such as its table or perturbed weights.

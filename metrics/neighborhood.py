@@ -12,6 +12,7 @@ from genas.choices import check_choices
 from genas.metrics.base import Measurement, Metric, Needs
 from genas.metrics.combination import Combined
 from genas.metrics.context import Context
+from genas.metrics.table_accuracy import TableAccuracy
 from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.spaces.neighborhoods import (
@@ -154,6 +155,8 @@ class Neighborhood(Metric):
 
 def _is_cheap(metric: Metric) -> bool:
     """Return whether scores of a whole space can be had without running a network."""
+    if metric.measurements:
+        return False
     if metric.parts:
         return all(_is_cheap(part) for part in metric.parts)
-    return metric.cost_hint != "forward" and not metric.measurements
+    return metric.is_total if isinstance(metric, TableAccuracy) else metric.cost_hint != "forward"

@@ -82,6 +82,16 @@ def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
     return 2 / math.pi * math.asin(math.sqrt(min(mean, 1.0)))
 
 
+def _mean_of_known(rows: np.ndarray, weights: Sequence[int]) -> np.ndarray:
+    """The weighted mean of each column over the rows that have a value there."""
+    known = ~np.isnan(rows)
+    shares = np.array(weights)[:, None] * known
+    total = shares.sum(axis=0)
+    means = np.full(rows.shape[1], np.nan)
+    np.divide((shares * np.where(known, rows, 0.0)).sum(axis=0), total, out=means, where=total > 0)
+    return means
+
+
 def noise_ceiling(
     table: Table,
     column: Column,
@@ -92,7 +102,8 @@ def noise_ceiling(
     """The noise ceiling of a column, from the single trainings behind it.
 
     The agreement of two seeds is that of all architectures of the table that were trained with both, whichever are to
-    be ranked: it is a property of the trainings, and few of a sample may have been trained twice.
+    be ranked: it is a property of the trainings, and few of a sample may have been trained twice. A pair of seeds
+    counts by its number of architectures; one that has nothing but ties says nothing, and is left out.
 
     Args:
         table: The truth.
@@ -125,7 +136,7 @@ def noise_ceiling(
     ranked = np.stack([table.values(seed, architectures, missing="nan") for seed in seeds])
     trainings = np.count_nonzero(~np.isnan(ranked), axis=0) if column.seed is None else np.ones(1)
     trainings = trainings[trainings > 0]
-    seed_tau, *others = np.average(np.stack(taus), axis=0, weights=weights) if taus else [math.nan]
+    seed_tau, *others = _mean_of_known(np.stack(taus), weights) if taus else [math.nan]
     if math.isnan(seed_tau) or not len(trainings):
         return None
     mean_trainings = float(1 / np.mean(1 / trainings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
 from genas.spaces import Architecture
+from genas.spaces.neighborhoods import all_architectures
 from genas.tables import SHIPPED, Column, Table, load_table
 
 
@@ -36,6 +38,12 @@ class TableAccuracy(Metric):
 
     def __post_init__(self) -> None:
         self.table.covered(self.column)  # checks that there is one
+
+    @cached_property
+    def is_total(self) -> bool:
+        """Whether the column has a value for every architecture of a space that can be listed."""
+        everything = all_architectures(self.table.space)
+        return not np.isnan(self.table.values(self.column, everything, missing="nan")).any()
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """Accuracies in percent.

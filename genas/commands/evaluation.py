@@ -201,8 +201,9 @@ def measure(
         for architecture, measurements in lacking.items():
             groups[measurements].append(architecture)
         for measurements, members in groups.items():
-            # The most expensive first: a late one would keep the other workers waiting.
-            members.sort(key=lambda each: _macs(context, each), reverse=True)
+            if any(each.needs_images for each in measurements):
+                # The most expensive first: a late one would keep the other workers waiting.
+                members.sort(key=lambda each: _macs(context, each), reverse=True)
             work = functools.partial(measure_rows, recipe, measurements)
             for rows in measure_in_parallel(executor, work, members, chunk_size=1):
                 _keep(context, measurements, rows)

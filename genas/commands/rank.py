@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ from genas.metrics import (
     resample,
     table_fingerprints,
 )
-from genas.report import Agreement, Ranking, draw_ranking, scores_csv
+from genas.report import Agreement, RankedMetric, Ranking, draw_ranking, scores_csv
 from genas.runs import Run
 from genas.seeding import generator
 from genas.spaces import Architecture
@@ -109,7 +110,7 @@ def rank(
         raise ValueError("The options of the data set would do nothing without one; give --data, or leave them out.")
     known = load_table(table)
     _check_supernets(folders, known)
-    columns = [known.find(text) for text in truth] or known.default_truths(or_valid=True)
+    columns = _columns(known, truth)
     asked = _asked(metrics, join, bool(folders))
     refuse_unread(scoring, asked.values() if folders else ())
     if not asked and not baselines:
@@ -120,7 +121,7 @@ def rank(
     facts = device_facts(where, resolve_precision(precision, where))
     architectures = sample(known, columns, samples, sample_seed, unique=only_unique)
     settings = {
-        "runs": folders,
+        "runs": _runs_as_kept(folders, out),
         "metrics": list(asked),
         "tables in metrics": table_fingerprints(asked.values()),
         "table": {"name": known.name, "fingerprint": known.fingerprint},
@@ -145,9 +146,8 @@ def rank(
         ContextRecipe(run, scoring, seed, str(where), facts["precision"], known.space.name, data, data_options)
         for run in supernets
     ]
-    _note_other_data(folders, columns)
-    if not folders:
-        _check_inputs(recipes[0].context(), asked.values(), architectures[0])
+    _note_other_data(_trained_on(folders, data), columns)
+    _check_inputs(recipes[0].context(), asked.values(), architectures)
     with (
         Run.create(_place(out, folders, known, settings), {"command": "rank", **settings}, facts) as opened,
         worker_pool(workers, where, asked.values()) as executor,
@@ -193,16 +193,36 @@ def _check_supernets(folders: Sequence[Path], known: Table) -> None:
             )
 
 
-def _check_inputs(context: Context, metrics: Iterable[Metric], architecture: Architecture) -> None:
-    """Let metrics that need a supernet or images say so before a folder is bound to them."""
+def _columns(known: Table, texts: Sequence[str]) -> list[Column]:
+    """The truths, each once."""
+    columns = [known.find(text) for text in texts] or list(known.default_truths(or_valid=True))
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise ValueError(f"Each truth must be given once, but {texts[place]!r} is {column} again.")
+    return columns
+
+
+def _runs_as_kept(folders: Sequence[Path], out: Path | None) -> list[str]:
+    """The supernets as the settings name them: from the first one, where the ranking lies in it and moves with it."""
+    if folders and (out is None or out.resolve().is_relative_to(folders[0])):
+        return [os.path.relpath(folder, folders[0]) for folder in folders]
+    return list(map(str, folders))
+
+
+def _check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
+    """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
+
+    Those that measure nothing score the whole sample.
+    """
     for metric in metrics:
-        needed = [each for found in metric.needs(context, [architecture]).values() for each in found]
+        needed = [each for found in metric.needs(context, architectures[:1]).values() for each in found]
         if any(each.needs_supernet for each in needed):
             _ = context.supernet
-        elif needed:
+        if any(each.needs_images for each in needed):
             _ = context.data
-        else:
-            metric.score(context, [architecture])
+        if not needed:
+            metric.score(context, architectures)
+        _check_inputs(context, metric.parts, architectures)
 
 
 def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) -> dict[str, Metric]:
@@ -214,7 +234,7 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
     asked: dict[str, Metric] = {}
     for text, metric in zip(texts, parsed, strict=True):
         label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
-        if label in asked:
+        if label in asked or metric in asked.values():
             raise ValueError(f"Each metric must be given once, but {text!r} came twice.")
         asked[label] = metric
     return asked
@@ -262,14 +282,20 @@ def _place(out: Path | None, folders: Sequence[Path], table: Table, settings: Ma
     return folders[0] / "rankings" / f"{name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 
-def _note_other_data(folders: Sequence[Path], columns: Sequence[Column]) -> None:
-    """Say in one line that a supernet saw other images than the truth is about."""
+def _trained_on(folders: Sequence[Path], data: str | None) -> dict[str, str]:
+    """On what the supernets were trained, or untrained networks run, by what people call these."""
+    if data is not None:
+        return {"untrained networks": dataset_of(data)}
+    return {folder.name: dataset_of(open_supernet(folder)[1].data) for folder in folders}
+
+
+def _note_other_data(trained_on: Mapping[str, str], columns: Sequence[Column]) -> None:
+    """Say in one line that metrics saw other images than the truth is about."""
     others = []
-    for folder in folders:
-        trained_on = dataset_of(open_supernet(folder)[1].data)
-        strange = [str(column) for column in columns if not is_part(column.dataset, trained_on)]
+    for name, dataset in trained_on.items():
+        strange = [str(column) for column in columns if not is_part(column.dataset, dataset)]
         if strange:
-            others.append(f"{folder.name} was trained on {trained_on}, not on that of {', '.join(strange)}")
+            others.append(f"{name} saw {dataset}, not the images of {', '.join(strange)}")
     if others:
         print(f"note: the truth is of another data set: {'; '.join(others)}.", file=sys.stderr)
 
@@ -299,17 +325,11 @@ def _conclude(
     }
     write_json(opened.result, result)
     write_text(opened.path / "scores.csv", scores_csv(table.space, architectures, rankings, runs))
-    say(f"{len(architectures)} architectures of {table.space.name} against {table.name}{_spread(runs, statistics)}.")
+    say(f"{len(architectures)} architectures of {table.space.name} against {table.name}.")
     for ranking in rankings:
         header, *rows = ranking.rows(statistics)
         say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
-    if any(each.metric.is_baseline for each in rankings[0].metrics):
-        level = (
-            f" {100 * statistics.level:g}% intervals over architectures."
-            if len(runs) > 1 and statistics.resamples
-            else ""
-        )
-        say(f"\n* baseline: more is better.{level} Regret in percentage points; failed: not finite, ranked last.")
+    say(f"\n{_legend(rankings[0].metrics, len(runs), statistics)}")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")
 
@@ -322,7 +342,14 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
             draw_ranking(ranking, opened.figures / f"{name}.{suffix}", marked=marked)
 
 
-def _spread(runs: Sequence[str], statistics: RankingSettings) -> str:
-    if len(runs) > 1:
-        return f": mean ± standard deviation of {len(runs)} supernets"
-    return f", with {100 * statistics.level:g}% bootstrap intervals over architectures" if statistics.resamples else ""
+def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings) -> str:
+    """What the signs of the tables mean, as far as they are there."""
+    counts = {len(each.statistics) for each in metrics}
+    level = f"{100 * statistics.level:g}%"
+    sentences = {
+        f"±: standard deviation over {supernets} supernets.": supernets in counts and supernets > 1,
+        f"[ ]: {level} bootstrap intervals over architectures.": 1 in counts and statistics.resamples > 0,
+        "*: a baseline, more is better.": any(each.metric.is_baseline for each in metrics),
+        "Regret in percentage points; failed: not finite, ranked last.": True,
+    }
+    return " ".join(sentence for sentence, holds in sentences.items() if holds)

@@ -54,11 +54,16 @@ def sample(
         for each in pool:
             first.setdefault(space.unique_key(each), each)
         pool = list(first.values())
-    if samples is None and len(pool) >= 2:
-        samples = min(_SAMPLES, len(pool))
+    if len(pool) < 2:
+        covered = ", ".join(f"{column} has {len(table.covered(column))}" for column in columns)
+        raise ValueError(
+            f"Two architectures at least must have all the truths, but {len(pool)} of {table.name} have: {covered}. "
+            "Choose truths that go together, or a larger table."
+        )
     if samples == "all":
         return list(pool)
-    if samples is None or not 2 <= samples <= len(pool):
+    samples = min(_SAMPLES, len(pool)) if samples is None else samples
+    if not 2 <= samples <= len(pool):
         raise ValueError(
             f"samples must lie in 2 .. {len(pool)}, the architectures that have all the truths, or be all, but got "
             f"{samples}."

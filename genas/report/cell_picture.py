@@ -15,7 +15,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.textpath import TextPath
 
-from genas.report.figure_files import figure_style, save_figure
+from genas.report.figure_files import figure_style, save_figure, shortened
 from genas.report.layout import Layout, Point, Size, layered_layout
 from genas.spaces import NONE, Architecture, CellType, SearchSpace
 
@@ -33,7 +33,7 @@ _COLORS = {
 }
 _OTHER_COLORS = ("#0e8a8a", "#2563c9", "#b7791f", "#4d8a2b", "#b8399a", "#7a2f9e", "#c2452d")
 _INK, _PLAIN, _FAINT, _ENDS = "#1f2937", "#7b8494", "#b6bcc6", "#edf1f6"
-_FONT_SIZE, _TITLE_SIZE = 9.0, 11.0
+_FONT_SIZE, _TITLE_SIZE, _TITLE_LENGTH = 9.0, 11.0, 64
 _MARGIN, _CELL_GAP, _LINE = 0.15, 0.3, 0.32
 _NODE: Size = (0.4, 0.4)
 _PADDING: Size = (0.16, 0.1)
@@ -51,7 +51,7 @@ def draw_architecture(
         space: Where the architecture comes from.
         architecture: Valid in ``space``.
         path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
-        title: One line above the picture.
+        title: One line above the picture, shortened where it is long.
 
     Raises:
         ValueError: If the suffix is another one or the architecture is not valid.
@@ -65,11 +65,12 @@ def architecture_figure(space: SearchSpace, architecture: Architecture, title: s
     Args:
         space: Where the architecture comes from.
         architecture: Valid in ``space``.
-        title: One line above the picture.
+        title: One line above the picture, shortened where it is long.
 
     Returns:
         A figure that pyplot does not know of, as large as the cells need.
     """
+    title = shortened(title, _TITLE_LENGTH)
     genes = space.split(space.check(architecture))
     graphs = [_Graph.of(space, cell, part) for cell, part in zip(space.cell_types, genes, strict=True)]
     layouts = [graph.layout() for graph in graphs]

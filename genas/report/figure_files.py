@@ -33,6 +33,11 @@ def figure_style() -> AbstractContextManager[None]:
     )
 
 
+def shortened(text: str, length: int = 44) -> str:
+    """Return the beginning of a text that would be too long for a title, which may hold a whole expression."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def save_figure(draw: Callable[[], Figure], path: str | os.PathLike[str]) -> None:
     """Draw a figure into a file.
 

@@ -24,8 +24,8 @@ class ScoredMetric:
     Args:
         label: Its name in results, each once.
         is_baseline: Whether it is there for comparison: the bare number, more is better.
-        scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, or one in all for
-            what needs none: a baseline, a training-free metric.
+        scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, or one in all
+            where they are the same for all: a baseline, a training-free metric on the same images.
     """
 
     label: str
@@ -33,9 +33,9 @@ class ScoredMetric:
     scores: tuple[np.ndarray, ...]
 
     @property
-    def failures(self) -> int:
-        """How many scores are NaN, over all supernets."""
-        return sum(int(np.isnan(scores).sum()) for scores in self.scores)
+    def failures(self) -> list[int]:
+        """How many scores of each supernet are NaN."""
+        return [int(np.isnan(scores).sum()) for scores in self.scores]
 
 
 @final
@@ -87,7 +87,7 @@ class RankedMetric:
         known: dict[str, Any] = {
             "metric": self.metric.label,
             "baseline": self.metric.is_baseline,
-            "failures": [int(np.isnan(scores).sum()) for scores in self.metric.scores],
+            "failures": self.metric.failures,
             "supernets": [
                 {"run": run, **{name: _plain_numbers(each) for name, each in statistics.items()}}
                 for run, statistics in zip(names, self.statistics, strict=True)
@@ -193,7 +193,7 @@ class Ranking:
                 each.text("regret", 2),
                 each.text("top_regret", 2),
                 each.text("precision", interval=True),
-                str(each.metric.failures),
+                str(sum(each.metric.failures)),
             ]
             for each in self.metrics
         ]
@@ -202,7 +202,10 @@ class Ranking:
     def ceiling_text(self) -> str:
         """One line about the noise of the truth."""
         if self.ceiling is None:
-            return f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures, trained with two known seeds"
+            return (
+                f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures whose accuracies differ, trained "
+                "with two known seeds, and a known seed of those that are ranked"
+            )
         known = self.ceiling
         interval = "" if math.isnan(known.low) else f" [{known.low:.3f}, {known.high:.3f}]"
         return (

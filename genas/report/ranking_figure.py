@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genas.report.figure_files import save_figure
+from genas.report.figure_files import save_figure, shortened
 from genas.report.ranking import RankedMetric, Ranking
 
 _POINT, _BEST, _INK, _FAINT = "#2563c9", "#c2452d", "#1f2937", "#6b7280"
@@ -86,7 +86,7 @@ def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int
     axes.scatter(scores[known], truth[known], s=size, color=_POINT, alpha=0.35, linewidths=0, rasterized=True)
     axes.scatter(scores[best], truth[best], s=max(size, 9.0), color=_BEST, linewidths=0, rasterized=True)
     axes.set_title(
-        f"{_short(metric.metric.label)}\nτ = {metric.text('tau', interval=True)}",
+        f"{shortened(metric.metric.label)}\nτ = {metric.text('tau', interval=True)}",
         size=8,
         color=_FAINT if metric.metric.is_baseline else _INK,
         parse_math=False,
@@ -96,7 +96,3 @@ def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int
     axes.locator_params(nbins=5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _short(label: str, length: int = 44) -> str:
-    return label if len(label) <= length else label[: length - 1] + "…"

@@ -138,7 +138,9 @@ def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.Captur
     assert found["agreement"]["supernets"][0][0][1] == pytest.approx(kendall_tau(columns["angle"], columns["-loss"]))
     assert {path.name for path in (folder / "figures").iterdir()} == {"digits-test-5.svg", "digits-test-5.png"}
     printed = capsys.readouterr()
-    assert "12 architectures of nasbench201 against made-up, with 95% bootstrap intervals" in printed.out
+    assert "12 architectures of nasbench201 against made-up." in printed.out
+    assert "[ ]: 95% bootstrap intervals over architectures. *: a baseline" in printed.out
+    assert "±:" not in printed.out
     assert "tau-b between" in printed.out
     assert "note:" not in printed.err
 
@@ -155,6 +157,13 @@ def test_scores_are_those_of_the_metrics_and_truths_those_of_the_table(own: Path
         expected = parse_metric("params").values(context, architectures)
         np.testing.assert_array_equal(scores(out)["params (baseline)"], expected)  # more is better
     np.testing.assert_array_equal(scores(out)["digits/test/5"], load_table(table).values(TEST, architectures))
+
+
+def test_the_legend_explains_what_is_there(own: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "angle", *BARE, "--no-baselines"]
+    assert run(*words, "--resamples", "0") == 0
+    printed = capsys.readouterr().out
+    assert "\nRegret in percentage points; failed: not finite, ranked last." in printed
 
 
 def test_the_same_ranking_again_measures_nothing(
@@ -225,7 +234,7 @@ def test_several_supernets_have_mean_and_standard_deviation(
     assert angle["std"]["tau"] == pytest.approx(np.std(singles, ddof=1))
     assert [each["run"] for each in angle["supernets"]] == list(map(str, supernets))
     printed = capsys.readouterr().out
-    assert "mean ± standard deviation of 2 supernets" in printed
+    assert "±: standard deviation over 2 supernets." in printed
     assert f"{np.mean(singles):.3f} ± {np.std(singles, ddof=1):.3f}" in printed
     assert f"angle of {supernets[1]}" in scores(tmp_path / "both")
 
@@ -297,19 +306,13 @@ def test_by_default_the_mean_test_accuracies_of_the_longest_trainings(
     assert [each["truth"] for each in found] == ["cifar10/test/9", "digits/test/5"]
     assert [each["noise_ceiling"] is None for each in found] == [True, False]
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
-    assert notes == [
-        "note: the truth is of another data set: run was trained on digits, not on that of cifar10/test/9."
-    ]
+    assert notes == ["note: the truth is of another data set: run saw digits, not the images of cifar10/test/9."]
 
 
 def test_infinite_and_missing_scores_are_counted(
     own: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks = iter(range(100))
-
     def some(self: object, context: Context, architectures: list[Architecture]) -> np.ndarray:
-        if next(marks) > 0:
-            return np.arange(float(len(architectures)))
         return np.array([np.nan, np.inf, -np.inf, *range(len(architectures) - 3)])
 
     monkeypatch.setattr(LiveEdges, "values", some)
@@ -369,6 +372,147 @@ def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_pat
     assert len(list((own / "rankings").iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--seed", "5"),
+        ("--sample-seed", "5"),
+        ("--valid-images", "16"),
+        ("--samples", "11"),
+        ("--resamples", "21"),
+        ("--top", "0.2"),
+        ("--join", "standardized"),
+        ("--unique",),
+        ("--no-baselines",),
+        ("--metrics", "loss,angle+flatness"),
+        ("--truth", "digits/valid"),
+    ],
+)
+def test_what_changes_a_ranking_gives_it_another_folder(own: Path, table: Path, option: tuple[str, ...]) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "loss,angle+loss", *FAST]
+    assert run(*words) == 0
+    assert run(*words, *option) == 0
+    assert len(list((own / "rankings").iterdir())) == 2
+
+
+def test_what_a_table_in_a_metric_holds_is_part_of_a_ranking(own: Path, table: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(table, tmp_path / "other.npz"))
+    words = [
+        "rank",
+        own,
+        "--table",
+        table,
+        "--truth",
+        "digits",
+        "--metrics",
+        f"table(column='digits/valid', path='{path}')",
+        *BARE,
+    ]
+    assert run(*words) == 0
+    known = load_table(path)
+    column, cells = known.find("digits/valid"), list(known.architectures)
+    Table(SPACE, "other", "", "", cells, {column: 100 - known.values(column, cells)}).save(path)
+    assert run(*words) == 0
+    first, second = (values(folder, words[7])[0] for folder in sorted((own / "rankings").iterdir()))
+    assert first == pytest.approx(-second)
+
+
+def test_other_images_are_another_ranking(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "rank",
+        "none",
+        "--table",
+        table,
+        "--truth",
+        "digits",
+        "--metrics",
+        "naswot",
+        *BARE,
+        "--out",
+        tmp_path / "a",
+    ]
+    assert run(*words, "--data", "digits", "--max-train", "100") == 0
+    assert run(*words, "--data", "digits", "--max-train", "200") == 1
+    assert "data_options.max_train: 100 in the folder, 200 now" in capsys.readouterr().err
+    assert run(*words, "--data", "cluttered-digits") == 1
+    printed = capsys.readouterr().err
+    assert "data: digits in the folder, cluttered-digits now" in printed
+    assert "untrained networks saw cluttered-digits, not the images of digits/test/5" in printed
+
+
+def test_seeds_of_the_noise_and_of_the_sample(own: Path, table: Path, tmp_path: Path) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "flatness", *FAST, "--out"]
+    for name, options in {"a": [], "noise": ["--seed", "3"], "sample": ["--sample-seed", "3"]}.items():
+        assert run(*words, tmp_path / name, *options) == 0
+    found = {name: scores(tmp_path / name) for name in ("a", "noise", "sample")}
+    assert np.array_equal(found["a"]["index"], found["noise"]["index"])
+    assert not np.array_equal(found["a"]["index"], found["sample"]["index"])
+    assert (found["a"]["flatness"] != found["noise"]["flatness"]).all()
+    for name, options in {"all": [], "bootstrap": ["--sample-seed", "3"]}.items():
+        assert run(*words, tmp_path / name, "--samples", "all", *options) == 0
+    first, second = (result(tmp_path / name)["rankings"][0] for name in ("all", "bootstrap"))
+    for known, other in (
+        (first["metrics"][0]["supernets"][0]["tau"], second["metrics"][0]["supernets"][0]["tau"]),
+        (first["noise_ceiling"], second["noise_ceiling"]),
+    ):
+        assert known["low"] != other["low"]
+    assert values(tmp_path / "all", "flatness") == values(tmp_path / "bootstrap", "flatness")
+
+
+def test_a_ranking_moves_with_its_supernet(own: Path, table: Path, tmp_path: Path) -> None:
+    words = ["--table", table, "--truth", "digits", "--metrics", "angle", *BARE]
+    assert run("rank", own, *words) == run("rank", own, *words, "--out", own / "rankings" / "mine") == 0
+    moved = own.rename(tmp_path / "moved")
+    assert run("rank", moved, *words) == run("rank", moved, *words, "--out", moved / "rankings" / "mine") == 0
+    assert len(list((moved / "rankings").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("loss,count(operation=nor_conv3x3)", "operation of count must be one of"),
+        ("angle+loss,table(column='digits/test/5', path='{table}')", "no value"),
+        ("neighborhood(loss),loss+table(column='digits/test/5', path='{table}')", "no value"),
+    ],
+)
+def test_what_can_not_be_scored_is_refused_before_anything_is_measured(
+    own: Path,
+    table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    evaluations: list[Architecture],
+    metrics: str,
+    message: str,
+) -> None:
+    whole = made_up_table(tmp_path / "whole.npz", count=60)
+    words = ["rank", own, "--table", whole, "--truth", "digits/test/5", "--metrics", metrics.format(table=table), *FAST]
+    assert run(*words) == 1
+    assert message in capsys.readouterr().err
+    assert not evaluations
+    assert not (own / "rankings").exists()
+
+
+def test_a_term_that_needs_a_supernet_is_missed_before_a_folder_is_bound(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["rank", "none", "--data", "digits", "--table", table, "--truth", "digits", "--out", tmp_path / "a", *BARE]
+    assert run(*words, "--metrics", "naswot+angle") == 1
+    assert "needs a trained supernet" in capsys.readouterr().err
+    assert run(*words, "--metrics", "naswot") == 0
+
+
+@pytest.mark.parametrize("samples", ["all", "5", None])
+def test_truths_that_no_two_architectures_have_together(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], samples: str | None
+) -> None:
+    first, second = np.array([1.0, 2.0, 3.0, np.nan]), np.array([np.nan, np.nan, 3.0, 4.0])
+    cells = [SPACE.from_index(index) for index in range(4)]
+    Table(SPACE, "t", "", "", cells, {TEST: first, Column("cifar10", "test", 9): second}).save(tmp_path / "t.npz")
+    words = ["rank", own, "--table", tmp_path / "t.npz", "--metrics", "angle"]
+    assert run(*words, *(["--samples", samples] if samples else [])) == 1
+    assert "Two architectures at least must have all the truths, but 1 of t have: " in capsys.readouterr().err
+
+
 def test_by_default_300_architectures_or_all_of_fewer(table: Path, tmp_path: Path) -> None:
     words = [word for word in BARE if word not in ("--samples", "12")]
     assert run("rank", "none", "--table", table, "--truth", "digits", *words, "--out", tmp_path / "out") == 0
@@ -418,7 +562,10 @@ def test_metrics_are_split_at_outer_commas(text: str, parts: list[str]) -> None:
     [
         (["--metrics", "flatnes"], "Did you mean 'flatness'"),
         (["--metrics", "angle,angle"], "'angle' came twice"),
+        (["--metrics", "angle+macs,angle + macs"], "'angle + macs' came twice"),
         (["--metrics", "angle,"], "must look like"),
+        (["--truth", "digits,digits/test/5"], "'digits/test/5' is digits/test/5 again"),
+        (["--resamples", "0", "--level", "0.5"], "belongs to intervals, but resamples is 0"),
         (["--metrics", "angle", "--join", "rank"], "joins several metrics in one"),
         (["--truth", "digitz"], "has no column digitz"),
         (["--samples", "1"], r"samples must lie in 2 .. 30"),
