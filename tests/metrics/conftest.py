@@ -165,6 +165,12 @@ def draw() -> Draw:
     return architectures
 
 
+@pytest.fixture(scope="session")
+def genes_with_noise(draw: Draw) -> Architecture:
+    """An architecture of S4 with noise operations in its normal cells."""
+    return next(genes for genes in draw(space("s4"), 20) if 8 in genes[:14])
+
+
 class TableMeasurement(Measurement):
     """Numbers from a dict; what is missing is a failure. Architectures stand for themselves."""
 

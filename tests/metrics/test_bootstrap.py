@@ -12,6 +12,7 @@ from genas.metrics.bootstrap import (
     STATISTICS,
     RankingSettings,
     concordance,
+    interval,
     ranking_statistics,
     resample,
     tau_of_resamples,
@@ -32,6 +33,19 @@ def test_concordance_is_the_slow_sum(n: int, values: int) -> None:
         scores, truth = (rng.integers(values, size=n).astype(float) for _ in range(2))
         expected = (np.sign(scores[:, None] - scores) * np.sign(truth[:, None] - truth)).sum(axis=1)
         np.testing.assert_array_equal(concordance(scores, truth), expected)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 9, 33])
+def test_concordance_is_the_slow_sum_of_levels_too(n: int) -> None:
+    """Whole numbers from -1 on are taken for levels, of accuracies as of scores."""
+    np.testing.assert_array_equal(concordance([0, 1, 1, 0], [1, -1, 0, 1]), [-2, -2, -2, -2])
+    rng = np.random.default_rng(n)
+    for most in range(n):
+        for _ in range(20):
+            scores, truth = (rng.integers(-1, most + 1, size=n) for _ in range(2))
+            truth[0] = -1
+            expected = (np.sign(scores[:, None] - scores) * np.sign(truth[:, None] - truth)).sum(axis=1)
+            np.testing.assert_array_equal(concordance(scores, truth), expected)
 
 
 def test_taus_of_resamples_are_those_of_scipy_to_first_order() -> None:
@@ -84,6 +98,12 @@ def test_the_interval_is_that_of_the_resamples() -> None:
     found = ranking_statistics(scores, truth, rows, RankingSettings(level=0.8))["spearman"]
     again = [stats.spearmanr(scores[each], truth[each]).statistic for each in rows]
     np.testing.assert_allclose([found.low, found.high], np.quantile(again, [0.1, 0.9]))
+
+
+def test_resamples_without_a_value_are_left_out_of_the_interval() -> None:
+    again = np.random.default_rng(0).normal(size=50)
+    with_gaps = np.insert(again, [0, 7, 50], np.nan)
+    assert interval(0.5, with_gaps, RankingSettings()) == interval(0.5, again, RankingSettings())
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:

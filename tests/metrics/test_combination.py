@@ -117,6 +117,15 @@ def test_the_reference_depends_on_the_seed_alone_and_is_measured_once(make_conte
     assert len(count_evaluations) <= 3
 
 
+def test_combinations_with_different_references_keep_their_own(everything, table_metric, context) -> None:
+    metric = table_metric(everything)
+    few, many = (Combined((Term(metric),), "standardized", reference=reference) for reference in (10, 40))
+    for combined in (few, many, few):
+        scores = combined.score(context, combined.reference_architectures(context))
+        assert scores.mean() == pytest.approx(0, abs=1e-9)
+        assert scores.std() == pytest.approx(1, rel=1e-12)
+
+
 def test_failures_in_the_reference_are_left_out_and_failures_stay_failures(everything, table_metric, context) -> None:
     probe = Combined((Term(table_metric(everything)),), "standardized", reference=10)
     reference = probe.reference_architectures(context)

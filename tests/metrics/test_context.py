@@ -156,12 +156,21 @@ def test_the_supernets_own_statistics_do_not_matter(make_trained, make_context) 
     assert make_context(trained).evaluate(GENES) == before
 
 
-def test_noise_operations_are_drawn_alike_every_time(shared_trained, make_context, draw) -> None:
+def test_noise_operations_are_drawn_alike_every_time(shared_trained, make_context, genes_with_noise) -> None:
     """S4: the noise of the images' features belongs to the run, too."""
     trained = shared_trained("s4")
-    genes = next(genes for genes in draw(trained.network.space, 20) if 8 in genes[:14])
-    first, again, other = (make_context(trained, seed=seed).evaluate(genes) for seed in (0, 0, 1))
+    first, again, other = (make_context(trained, seed=seed).evaluate(genes_with_noise) for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_noise_operations_are_drawn_alike_whatever_ran_before(shared_trained, make_context, genes_with_noise) -> None:
+    """The subnet stays for the next measurement of its architecture, and its generator with it."""
+    trained = shared_trained("s4")
+    context = make_context(trained)
+    plain, noisy = context.evaluate(genes_with_noise), context.evaluate(genes_with_noise, LEVEL)
+    assert context.evaluate(genes_with_noise) == plain
+    assert context.evaluate(genes_with_noise, LEVEL) == noisy
+    assert make_context(trained).evaluate(genes_with_noise, LEVEL) == noisy
 
 
 # -------------------------------------------------------------------------------------------------------------- images
@@ -380,6 +389,17 @@ def test_a_failure_is_kept_as_nan_and_not_tried_again(context, table_measurement
         assert np.isnan(context.measure(measurement, [(1,) * 6])).all()
     assert measurement.runs == [(1,) * 6]
     assert context.missing(measurement, [(1,) * 6]) == []
+
+
+@pytest.mark.parametrize("change", [{"__module__": "elsewhere"}, {"version": 2}, {"columns": ("renamed",)}])
+def test_measurements_of_one_name_differ_by_module_version_and_columns(change, context, table_measurement) -> None:
+    twin = type("TableMeasurement", (table_measurement,), change)
+    first, second = table_measurement({GENES: 1.0}), twin({GENES: 2.0})
+    assert repr(first) == repr(second)
+    for _ in range(2):
+        assert context.measure(first, [GENES]).tolist() == [[1.0]]
+        assert context.measure(second, [GENES]).tolist() == [[2.0]]
+    assert first.runs == second.runs == [GENES], "both are kept"
 
 
 def test_what_was_measured_before_an_error_is_kept(make_context, table_measurement) -> None:

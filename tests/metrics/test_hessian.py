@@ -201,6 +201,17 @@ def test_what_was_evaluated_before_does_not_matter(scope, make_context) -> None:
     assert all(torch.equal(parameter, before[name]) for name, parameter in context.supernet.named_parameters())
 
 
+def test_noise_operations_are_drawn_alike_for_every_hessian(shared_trained, make_context, genes_with_noise) -> None:
+    """S4: the subnet keeps its generator as well as its weights."""
+    level, trained = HessianLevel(0.01, "cells", 6, "unit"), shared_trained("s4")
+    fresh = level.curvature(make_context(trained), genes_with_noise)
+    context = make_context(trained)
+    context.evaluate(genes_with_noise)
+    again = level.curvature(context, genes_with_noise)
+    assert again.eigenvalue == fresh.eigenvalue
+    assert all(torch.equal(again.direction[name], fresh.direction[name]) for name in fresh.direction)
+
+
 def test_dead_edges_and_disconnected_cells(context) -> None:
     live = HessianLevel(0.1, "cells", 999, "gaussian").curvature(context, (0, 0, 2, 2, 0, 0)).direction
     assert {name.split(".edges.")[1][0] for name in live} == {"3"}

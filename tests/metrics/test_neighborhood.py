@@ -100,6 +100,15 @@ def test_a_combination_of_cheap_metrics_is_cheap(untrained) -> None:
     assert Rugged.asked == [25] * 2
 
 
+def test_parts_beside_a_measurement_of_its_own_are_not_cheap(table_metric, context) -> None:
+    class WithParts(table_metric):  # type: ignore[misc, valid-type]
+        parts = (Rugged(),)
+
+    base = WithParts(dict.fromkeys(all_architectures(SPACE), 1.0))
+    assert Neighborhood(base).score(context, [(0,) * 6]).tolist() == [1.0]
+    assert len(base.measurement.runs) == 25
+
+
 def test_lower_is_better_bases_are_turned_first(context, draw) -> None:
     """The worst neighbour is the one with the largest loss."""
     centre = draw(context.space, 1)[0]
@@ -147,6 +156,16 @@ def test_samples_depend_on_the_architecture_and_the_seeds_alone(untrained, draw)
     both = metric.score(untrained, [first, second])
     np.testing.assert_array_equal(both[::-1], metric.score(untrained, [second, first]))
     assert both[0] == pytest.approx(Rugged().score(untrained, members).mean())
+
+
+def test_two_architectures_have_independent_samples(untrained, draw) -> None:
+    """The same draw for all would change the same edges of each: errors of estimates that do not average out."""
+    metric = Neighborhood(Rugged(), samples=4)
+    changed_edges = {
+        tuple(edge for each in others for edge in range(6) if each[edge] != centre[edge])
+        for centre, *others in (metric.members(untrained, architecture) for architecture in draw(SPACE, 20))
+    }
+    assert len(changed_edges) > 15  # of 6**3
 
 
 def test_one_sample_is_the_architecture_itself(untrained, draw) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genas.metrics import RankingSettings, ceiling_tau, kendall_tau, noise_ceiling
+from genas.metrics import FEWEST_REPEATED, NoiseCeiling, RankingSettings, ceiling_tau, kendall_tau, noise_ceiling
 from genas.spaces import Architecture, NASBench201
 from genas.tables import Column, Table
 
@@ -101,6 +101,52 @@ def test_architectures_trained_less_often_count_by_their_noise() -> None:
     assert found.trainings == pytest.approx(1 / ((1 / 3 + 1) / 2))
 
 
+def test_pairs_of_seeds_count_by_their_architectures() -> None:
+    rng = np.random.default_rng(0)
+    readings = rng.normal(50, 1, size=23) + rng.normal(size=(4, 23))
+    trained = [range(20), range(2, 22), range(4), (0, 22)]
+    for row, kept in zip(readings, trained, strict=True):
+        row[[each for each in range(23) if each not in kept]] = np.nan
+    found = noise_ceiling(table(readings), MEAN, architectures(23))
+    pairs = {(0, 1): slice(2, 20), (0, 2): slice(0, 4), (1, 2): slice(2, 4)}  # the others share one, or none
+    taus = [kendall_tau(readings[a, both], readings[b, both]) for (a, b), both in pairs.items()]
+    assert len(set(taus)) == 3
+    assert found is not None
+    assert found.seed_tau == pytest.approx(np.average(taus, weights=[18, 4, 2]), rel=1e-12)
+
+
+def test_a_pair_of_seeds_that_says_nothing_changes_nothing() -> None:
+    """A third seed of two architectures, which tie."""
+    readings = np.full((3, 60), np.nan)
+    rng = np.random.default_rng(0)
+    readings[:2] = rng.normal(50, 1, size=60) + 0.5 * rng.normal(size=(2, 60))
+    without = noise_ceiling(table(readings[:2]), column(0), architectures(60))
+    readings[2, :2] = 50
+    assert without is not None
+    assert noise_ceiling(table(readings), column(0), architectures(60)) == without
+
+
+def test_resamples_without_a_pair_of_seeds_are_judged_by_the_others() -> None:
+    """Seeds 0 and 1 agree, seed 2 contradicts both on its two architectures, which many resamples have not."""
+    readings = np.full((3, 60), np.nan)
+    readings[:2] = np.arange(60)
+    readings[2, :2] = [1, 0]
+    found = noise_ceiling(table(readings), column(0), architectures(60))
+    lower = (60 - 2 - 2) / (60 + 2 + 2)
+    assert found is not None
+    assert found.seed_tau == pytest.approx(lower)
+    assert (found.tau, found.low, found.high) == pytest.approx((ceiling_tau(lower), ceiling_tau(lower), 1))
+
+
+def test_resamples_that_say_nothing_are_left_out_of_the_interval() -> None:
+    """Two architectures tell seeds 0 and 1 apart, nine have nothing but ties: a third of the resamples has no tau."""
+    readings = np.full((4, 11), np.nan)
+    readings[:2, :2] = [40, 60]
+    readings[2:, 2:] = 50
+    found = noise_ceiling(table(readings), column(0), architectures(2))
+    assert found == NoiseCeiling(tau=1, low=1, high=1, seed_tau=1, architectures=11, trainings=1)
+
+
 def test_no_number_where_the_noise_is_not_known() -> None:
     rng = np.random.default_rng(0)
     readings = 50 + rng.normal(size=(2, 20))
@@ -109,6 +155,10 @@ def test_no_number_where_the_noise_is_not_known() -> None:
     assert noise_ceiling(table(readings), MEAN, [architectures(21)[20]]) is None, "never trained"
     readings[0, :9], readings[1, 18:] = np.nan, np.nan
     assert noise_ceiling(table(readings), MEAN, architectures(20)) is None, "nine of both seeds"
+    readings[1, 18] = readings[0, 18]
+    found = noise_ceiling(table(readings), MEAN, architectures(20))
+    assert found is not None
+    assert found.architectures == FEWEST_REPEATED == 10
     readings[0, :9], readings[1, 18:] = readings[1, :9], readings[0, 18:]
     assert noise_ceiling(table(readings), MEAN, architectures(20)) is not None
     readings[:] = 50

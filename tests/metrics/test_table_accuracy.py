@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genas.metrics import Context, Neighborhood, TableAccuracy, parse_metric, table_accuracy
+from genas.metrics import (
+    Angle,
+    Combined,
+    Context,
+    Neighborhood,
+    TableAccuracy,
+    Term,
+    parse_metric,
+    table_accuracy,
+    table_fingerprints,
+)
 from genas.spaces import DARTS, NASBench201
 from genas.spaces.neighborhoods import all_architectures, mean_everywhere
 from genas.tables import Column, Table
@@ -45,6 +55,32 @@ def test_the_neighbourhood_of_a_column(table) -> None:
     found = Neighborhood(TableAccuracy(table, VALID)).score(Context.untrained(SPACE), cells)
     expected = mean_everywhere(table.values(VALID, cells).reshape((5,) * 6))
     np.testing.assert_array_equal(found, expected.ravel())
+
+
+def test_only_a_column_without_gaps_is_read_for_the_whole_space(table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The neighbourhood of one centre needs the accuracies of its 25 members and no others."""
+    asked: list[int] = []
+    original = TableAccuracy.values
+    monkeypatch.setattr(TableAccuracy, "values", lambda *given: (asked.append(len(given[2])), original(*given))[1])
+    centre = (0, 1, 2, 3, 4, 0)
+    members = [centre, *SPACE.neighbors(centre)]
+    accuracies = table.values(VALID, members)
+    few_rows = Table(SPACE, "few", "made up", "", members, {VALID: accuracies})
+    gaps = np.where([each in members for each in table.architectures], table.values(VALID), np.nan)
+    few_values = Table(SPACE, "gaps", "made up", "", table.architectures, {VALID: gaps, TEST: table.values(TEST)})
+    for known in (few_rows, few_values, table):
+        metric = Neighborhood(Combined((Term(TableAccuracy(known, VALID), 2.0),)))
+        assert metric.score(Context.untrained(SPACE), [centre])[0] == pytest.approx(2 * accuracies.mean())
+    assert asked == [25, 25, 15_625]
+
+
+def test_fingerprints_are_those_of_all_tables_in_metrics_and_their_parts(table) -> None:
+    other = Table(SPACE, "other", "made up", "", [(0,) * 6], {TEST: [50.0]})
+    deep = Combined((Term(Angle()), Term(Neighborhood(TableAccuracy(table, VALID)), 2.0)))
+    assert table_fingerprints([deep]) == [table.fingerprint]
+    found = table_fingerprints([TableAccuracy(other, TEST), deep, Angle(), TableAccuracy(table, TEST)])
+    assert found == sorted([table.fingerprint, other.fingerprint])
+    assert table_fingerprints([Angle()]) == []
 
 
 def test_wrong_columns_and_spaces_are_errors(table) -> None:

@@ -50,7 +50,7 @@ def test_several_supernets_have_mean_standard_deviation_and_each_value() -> None
     assert [each["run"] for each in angle["supernets"]] == ["a", "b", "c"]
     assert angle["mean"]["tau"] == pytest.approx(np.mean(taus))
     assert angle["std"]["tau"] == pytest.approx(np.std(taus, ddof=1))
-    assert len(chance["supernets"]) == 1
+    assert [each["run"] for each in chance["supernets"]] == [""], "the same for all is not that of the first"
     rows = found.rows(SETTINGS)
     assert rows[1][:2] == ["angle", f"{np.mean(taus):.3f} ± {np.std(taus, ddof=1):.3f}"]
     assert rows[2][:2] == ["random *", "1.000 [1.000, 1.000]"]
@@ -71,7 +71,10 @@ def test_the_header_names_the_settings() -> None:
 
 def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
     metric = ScoredMetric("angle", False, (UP,))
-    assert "not known; it takes 10 architectures, trained with two known seeds" in ranking(metric).ceiling_text()
+    assert ranking(metric).ceiling_text() == (
+        "noise ceiling: not known; it takes 10 architectures whose accuracies differ, trained with two known seeds, "
+        "and a known seed of those that are ranked"
+    )
     known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.7, 0.8, 0.62, 1000, 1.2))
     assert known.ceiling_text().startswith(
         "noise ceiling: tau 0.750 [0.700, 0.800] for a perfect metric (two seeds agree at 0.620"
@@ -127,6 +130,16 @@ def test_agreement_is_tau_between_metrics_where_both_have_scores() -> None:
     np.testing.assert_allclose(agreement.plain()["supernets"][1], [[1.0, -1.0], [-1.0, 1.0]])
 
 
+def test_what_is_the_same_for_all_supernets_agrees_with_each() -> None:
+    naswot, angle = ScoredMetric("naswot", False, (UP,)), ScoredMetric("angle", False, (UP, DOWN, NOISY))
+    expected = [1.0, -1.0, kendall_tau(UP[:7], NOISY[:7])]
+    for metrics in ((naswot, angle), (angle, naswot)):
+        agreement = Agreement.of(metrics)
+        assert agreement.taus.shape == (3, 2, 2)
+        assert agreement.taus[:, 0, 1] == pytest.approx(expected)
+        assert agreement.taus[:, 1, 0] == pytest.approx(expected)
+
+
 def test_agreement_of_what_ranks_nothing_one_or_many() -> None:
     constant, failed = (ScoredMetric(name, False, (scores,)) for name, scores in (("c", UP * 0), ("f", UP * np.nan)))
     up = ScoredMetric("u", False, (UP,))
@@ -158,6 +171,13 @@ def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Rankin
     assert figure.axes[0].get_title().splitlines()[0] == "flatness(stds=[0e-3, 0e-3], kind=$in_d$, al…"
     assert "8 architectures; noise ceiling τ = 0.750" in figure.texts[0].get_text()
     assert math.isnan(found.metrics[5].values("tau")[0])
+
+
+def test_the_title_says_whose_points_are_drawn() -> None:
+    angle, chance = ScoredMetric("angle", False, (UP, DOWN, NOISY)), ScoredMetric("random", True, (UP,))
+    titles = [ranking_figure(ranking(*metrics)).texts[0].get_text() for metrics in ((chance, angle), (chance,))]
+    assert titles[0] == "8 architectures; points: the first of 3 supernets, τ: mean ± standard deviation of all"
+    assert titles[1] == "8 architectures"
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
