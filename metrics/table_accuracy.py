@@ -12,7 +12,7 @@ import numpy as np
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
 from genas.spaces import Architecture
-from genas.spaces.neighborhoods import all_architectures
+from genas.spaces.neighborhoods import all_architectures, is_listable
 from genas.tables import SHIPPED, Column, Table, load_table
 
 
@@ -42,6 +42,8 @@ class TableAccuracy(Metric):
     @cached_property
     def is_total(self) -> bool:
         """Whether the column has a value for every architecture of a space that can be listed."""
+        if not is_listable(self.table.space):
+            return False
         everything = all_architectures(self.table.space)
         return not np.isnan(self.table.values(self.column, everything, missing="nan")).any()
 

@@ -393,7 +393,7 @@ def test_a_failure_is_kept_as_nan_and_not_tried_again(context, table_measurement
 
 @pytest.mark.parametrize("change", [{"__module__": "elsewhere"}, {"version": 2}, {"columns": ("renamed",)}])
 def test_measurements_of_one_name_differ_by_module_version_and_columns(change, context, table_measurement) -> None:
-    twin = type("TableMeasurement", (table_measurement,), change)
+    twin = type("TableMeasurement", (table_measurement,), {"__module__": table_measurement.__module__, **change})
     first, second = table_measurement({GENES: 1.0}), twin({GENES: 2.0})
     assert repr(first) == repr(second)
     for _ in range(2):

@@ -89,3 +89,8 @@ def test_wrong_columns_and_spaces_are_errors(table) -> None:
     darts = Context.untrained(DARTS())
     with pytest.raises(ValueError, match="must have architectures of darts, but toys has those of nasbench201"):
         TableAccuracy(table, TEST).score(darts, [darts.space.sample(np.random.default_rng(0))])
+    rng = np.random.default_rng(0)
+    cells = [DARTS().sample(rng) for _ in range(2)]
+    large = TableAccuracy(Table(DARTS(), "large", "", "", cells, {TEST: [50.0, 60.0]}), TEST)
+    with pytest.raises(ValueError, match="must have architectures of nasbench201, but large has those of darts"):
+        Neighborhood(large).score(Context.untrained(SPACE), [(0,) * 6])
