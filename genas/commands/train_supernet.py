@@ -83,9 +83,8 @@ def train_supernet(
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
         subnets = _probe(run, trainer.data, probe, seed) if probe else None
         losses = [record["train_loss"] for record in folder.read_log()]
-        write_json(
-            folder.result, {"train_loss": losses[-1] if losses else None, "subnets": subnets}
-        )  # logs may get lost
+        # The log of a finished run may have got lost.
+        write_json(folder.result, {"train_loss": losses[-1] if losses else None, "subnets": subnets})
         say(f"supernet: {folder.weights}")
 
 

@@ -98,9 +98,8 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
 
 def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
     if kind == "file":
-        return *read_split_file(
-            Path(path).expanduser(), ("train", "valid"), len(pool.labels)
-        ), f"split file {Path(path).name}"
+        file = Path(path).expanduser()
+        return *read_split_file(file, ("train", "valid"), len(pool.labels)), f"split file {file.name}"
     if kind == "nasbench201":
         if len(pool.labels) != NASBENCH201_IMAGES:
             raise ValueError(
@@ -114,8 +113,9 @@ def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tu
 
 def _halved(train: Pool, evaluation: Pool, path: str, seed: int) -> Partition:
     if path:
-        valid, test = read_split_file(Path(path).expanduser(), ("xvalid", "xtest"), len(evaluation.labels))
-        origin = f"official evaluation images, halved by split file {Path(path).name}"
+        file = Path(path).expanduser()
+        valid, test = read_split_file(file, ("xvalid", "xtest"), len(evaluation.labels))
+        origin = f"official evaluation images, halved by split file {file.name}"
     else:
         valid, test = stratified_split(evaluation.labels, 0.5, generator(seed, "data", "split"))
         origin = f"official evaluation images, halved: stratified, seed {seed}"
