@@ -55,7 +55,7 @@ class SceneConfig:
     """
 
     size: int = 16
-    train: int = 3_000
+    train: int = 9_000
     valid: int = 4_000
     test: int = 4_000
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)

@@ -30,7 +30,7 @@ def test_it_belongs_to_the_images_that_genas_makes(table: Table) -> None:
 
 
 def test_its_accuracies_are_plausible(table: Table) -> None:
-    valid, test = (Column("cluttered-digits", kind, 5) for kind in ("valid", "test"))
+    valid, test = (Column("cluttered-digits", kind, 1) for kind in ("valid", "test"))
     rows = table.covered(test)
     assert rows == table.covered(valid) == table.architectures
     assert np.ptp(table.values(test, rows)) > 10
@@ -53,15 +53,13 @@ def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table) -
         training,
         seed=0,
     )
-    column = table.find("cluttered-digits/seed=0")
-    covered = table.covered(column)
-    by_accuracy = [covered[row] for row in np.argsort(table.values(column, covered))]
-    cells = [by_accuracy[int(share * len(covered))] for share in (0.02, 0.98)]
-    torch.set_num_threads(1)
-    again = train_rows(plan, 0, cells)
     repeated = table.covered(table.find("cluttered-digits/seed=1"))
-    seeds = np.stack([table.values(each, repeated) for each in table.seeds(column)])
-    noise = float(np.sqrt(seeds.var(axis=0, ddof=1).mean()))
-    found, expected = np.array([100 * again[cell][1] for cell in cells]), table.values(column, cells)
-    assert np.diff(expected) > 8 * noise, "so that one is not within the noise of the other"
-    assert (np.abs(found - expected) < 4 * noise).all()
+    readings = np.stack([table.values(each, repeated) for each in table.seeds(table.find("cluttered-digits"))])
+    spread = readings.std(axis=0, ddof=1)
+    steady = [row for row in np.argsort(readings.mean(axis=0)) if spread[row] < 2]  # some trainings fail by chance
+    rows = [steady[len(steady) // 10], steady[-1]]
+    torch.set_num_threads(1)
+    again = train_rows(plan, 0, [repeated[row] for row in rows])
+    found, expected = np.array([100 * again[repeated[row]][1] for row in rows]), readings[:, rows].mean(axis=0)
+    assert np.diff(expected) > 20, "so that one is not within the noise of the other"
+    assert (np.abs(found - expected) < 8).all()
