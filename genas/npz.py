@@ -16,8 +16,7 @@ _DAMAGES = (
     EOFError,
     zipfile.BadZipFile,
     zlib.error,
-    NotImplementedError,  # an unknown compression method
-    RuntimeError,  # an encrypted entry
+    RuntimeError,  # an encrypted entry, or one of an unknown compression method
     MemoryError,  # an absurd size
 )
 """What a damaged file may raise."""
