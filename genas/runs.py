@@ -3,7 +3,7 @@
 ::
 
     NAME/ config.yaml  environment.json  log.jsonl  initial.safetensors  weights.safetensors  state.pt
-          scores.sqlite  result.json  report.html  figures/
+          scores.sqlite  result.json  figures/
 """
 
 from __future__ import annotations
@@ -132,11 +132,6 @@ class Run:
     def result(self) -> Path:
         """What came out."""
         return self.path / "result.json"
-
-    @property
-    def report(self) -> Path:
-        """The report for people."""
-        return self.path / "report.html"
 
     @property
     def figures(self) -> Path:

@@ -15,7 +15,7 @@ import itertools
 import math
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,16 @@ class SpaceContract(abc.ABC):
             for key in (space.unique_key, space.supernet_key, space.angle_key):
                 assert key(architecture) == key(copy)
                 assert hash(key(architecture)) == hash(key(copy))
+
+    def test_a_representative_is_of_the_same_class(self) -> None:
+        """One member of each class of equal supernet keys stands for all of them, itself included."""
+        space = self.make()
+        chosen: dict[Hashable, Architecture] = {}
+        for architecture in self.samples(200):
+            representative = space.supernet_representative(architecture)
+            assert space.supernet_key(representative) == space.supernet_key(architecture)
+            assert space.supernet_representative(representative) == representative
+            assert chosen.setdefault(space.supernet_key(architecture), representative) == representative
 
     def test_skeletons_have_cells_of_the_space(self) -> None:
         """Both networks use every cell type."""

@@ -49,6 +49,21 @@ class Measurement(abc.ABC):
             One number per column. NaN says that the measurement failed.
         """
 
+    def check(self, context: Context) -> None:
+        """Refuse what :meth:`run` would refuse for every architecture, before a folder is bound to it and hours pass.
+
+        Args:
+            context: Where it is to run.
+
+        Raises:
+            MissingInputError: If it needs a supernet or images, and the context has none.
+            ValueError: If its settings do not suit the space.
+        """
+        if self.needs_supernet:
+            _ = context.supernet
+        if self.needs_images:
+            _ = context.data
+
     def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:
         """The architecture whose numbers serve for all that have the same supernet function as this one."""
         return space.supernet_representative(architecture)

@@ -85,7 +85,7 @@ class _Expression:
 
     def terms(self) -> dict[str, Term]:
         try:
-            tree = ast.parse(self.text, mode="eval")
+            tree = ast.parse(_escaped(self.text), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._malformed() from None
         return self._terms(tree.body)
@@ -94,7 +94,7 @@ class _Expression:
         terms: dict[str, Term] = {}
         for summand in _summands(node):
             weight, metric = _factors(summand)
-            name, term = ast.unparse(metric), Term(self._metric(metric), self._gamma(weight))
+            name, term = _plain(ast.unparse(metric)), Term(self._metric(metric), self._gamma(weight))
             if name in terms or term.metric in [known.metric for known in terms.values()]:
                 raise ValueError(
                     f"Every metric may stand once in a combination, but got {self.text!r}; add up the weights."
@@ -168,10 +168,20 @@ class _Expression:
             ) from None
 
     def _source(self, node: ast.expr) -> str:
-        return ast.get_source_segment(self.text, node) or ""
+        return _plain(ast.get_source_segment(_escaped(self.text), node) or "")
 
     def _malformed(self) -> ValueError:
         return ValueError(f"A metric must look like 'angle+16*flatness', but got {self.text!r}.")
+
+
+def _escaped(text: str) -> str:
+    r"""A text whose backslashes are only that to Python's parser, as in the path ``'C:\tables\nb201.npz'``."""
+    return text.replace("\\", "\\\\")
+
+
+def _plain(text: str) -> str:
+    """The inverse of :func:`_escaped`."""
+    return text.replace("\\\\", "\\")
 
 
 def _summands(node: ast.expr) -> Iterator[ast.expr]:

@@ -63,7 +63,7 @@ def top_curvature(
 
     Returns:
         The eigenpair; no direction and NaN where the loss depends on none of the parameters; NaN everywhere where the
-        gradient is not finite or the iteration does not converge.
+        gradient or its product with the Hessian is not finite, or the iteration does not converge.
     """
     variables = {name: parameter.detach().clone().requires_grad_() for name, parameter in parameters.items()}
     value = loss(variables)
@@ -114,6 +114,8 @@ def _lanczos(
     diagonal, beside = np.zeros(0), np.zeros(0)
     while True:
         new = product(basis[-1])
+        if not np.isfinite(new).all():
+            return math.nan, np.full(len(start), math.nan)
         diagonal = np.append(diagonal, basis[-1] @ new)
         for _ in range(2):  # twice is enough
             new -= basis.T @ (basis @ new)

@@ -15,7 +15,7 @@ from genas.metrics.base import Measurement, Metric
 from genas.metrics.context import Context
 from genas.metrics.images import initial_batch
 from genas.seeding import derived_seed
-from genas.spaces import Architecture
+from genas.spaces import Architecture, Skeleton
 from genas.supernet import CellNetwork
 
 
@@ -38,13 +38,10 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
         The network on the context's device in at least float32, with torch's default initialisation. It belongs to the
         calling thread and is shared by all metrics: leave it as it is.
     """
-    data, space = context.data, context.space
 
     def work_out() -> CellNetwork:
-        skeleton = space.standalone_skeleton(
-            data.num_classes, data.image_size, data.image_channels, channels=channels, cells=cells
-        )
-        network = CellNetwork.initialised(space, skeleton, derived_seed(context.seed, "stand-alone", repeat))
+        skeleton = initial_skeleton(context, channels, cells)
+        network = CellNetwork.initialised(context.space, skeleton, derived_seed(context.seed, "stand-alone", repeat))
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean = module.running_var = module.num_batches_tracked = None
@@ -52,6 +49,26 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
 
     name = "initialised network", channels, cells, repeat
     return context.latest(name, name, work_out)
+
+
+def initial_skeleton(context: Context, channels: int | None, cells: int | None) -> Skeleton:
+    """The macro-structure of the stand-alone networks.
+
+    Args:
+        context: Gives space and images' size.
+        channels: Channels of the first cells; ``None``: the published number.
+        cells: Cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
+
+    Returns:
+        The skeleton.
+
+    Raises:
+        ValueError: If the space has no network of this size.
+    """
+    data = context.data
+    return context.space.standalone_skeleton(
+        data.num_classes, data.image_size, data.image_channels, channels=channels, cells=cells
+    )
 
 
 def prunable_weights(network: CellNetwork) -> list[Tensor]:
@@ -77,6 +94,11 @@ class InitialMeasurement(Measurement):
     channels: int | None
     cells: int | None
     repeat: int
+
+    def check(self, context: Context) -> None:
+        """Refuse, too, a size that the networks of the space cannot have."""
+        super().check(context)
+        initial_skeleton(context, self.channels, self.cells)
 
     def network(self, context: Context) -> CellNetwork:
         """The network that holds all architectures."""

@@ -57,6 +57,8 @@ class Calibration:
     def leftover(self) -> float:
         """The share of the start values (0, 1) that is left in the statistics of ``ema``; 0 in the other modes.
 
+        With fewer training images than ``images``, more is left.
+
         Example:
             >>> round(Calibration("ema", images=850).leftover, 3)
             0.229

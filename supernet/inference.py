@@ -19,7 +19,8 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
     """Fold every BN that directly follows a convolution into it, in place.
 
     The network must be in evaluation mode with final BN statistics; afterwards it computes the same function with fewer
-    passes over memory, and can no longer be trained. BN after pooling and in the head stays.
+    passes over memory, and can no longer be trained. BN after pooling and in the head stays. What is folded already
+    stays as it is.
 
     Args:
         network: A network whose weights no one else uses, e.g. from :meth:`CellNetwork.subnet`.
@@ -37,7 +38,7 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
         for conv in _convolutions(operation):
             _fold(conv, operation.bn, slice(start, start + conv.out_channels))
             start += conv.out_channels
-        operation.register_module("bn", nn.Identity())
+        operation.register_module("bn", nn.Identity().eval())
     return network
 
 
@@ -65,7 +66,7 @@ def folded(network: CellNetwork) -> Iterator[CellNetwork]:
 
 def _foldable(network: CellNetwork) -> Iterator[ConvBN | DilConv | FactorizedReduce]:
     for module in network.modules():
-        if isinstance(module, ConvBN | DilConv | FactorizedReduce):
+        if isinstance(module, ConvBN | DilConv | FactorizedReduce) and not isinstance(module.bn, nn.Identity):
             yield module
 
 

@@ -90,7 +90,8 @@ class AveragePool(nn.Module):
 
     def forward(self, node: Tensor) -> Tensor:
         """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
-        if node.device.type != "cpu" or node.dtype != torch.float32:
+        # A tracer (torch.export, torch.compile) would leave its own tensors behind in the caches below.
+        if node.device.type != "cpu" or node.dtype != torch.float32 or torch.compiler.is_compiling():
             return functional.avg_pool2d(node, 3, self.stride, padding=1, count_include_pad=False)
         channels, height, width = node.shape[1:]
         pooled = conv2d(node, _ninths(channels), None, Geometry((self.stride,) * 2, (1, 1), (1, 1), channels))

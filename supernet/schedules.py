@@ -43,10 +43,10 @@ class LearningRate:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if not (math.isfinite(self.start) and self.start > 0 and 0 <= self.end <= self.start):
-            raise ValueError(
-                f"A learning rate must start above 0 and end in [0, start], but got start={self.start}, end={self.end}."
-            )
+        if not (math.isfinite(self.start) and self.start > 0):
+            raise ValueError(f"A learning rate must start above 0, but got start={self.start}.")
+        if self.shape != "constant" and not 0 <= self.end <= self.start:
+            raise ValueError(f"A learning rate must end in [0, start], but got start={self.start}, end={self.end}.")
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon must be at least one epoch, but got {self.horizon}.")
         if not (0 <= self.lead < math.inf and 0 <= self.warmup < math.inf):

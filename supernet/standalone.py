@@ -58,10 +58,11 @@ def train_standalone(
         The same network, in evaluation mode.
 
     Raises:
-        TrainingDiverged: If the loss or the weights are not finite at the end.
+        TrainingDiverged: If the loss or the weights are not finite at the end of an epoch.
     """
     trainer = StandaloneTrainer(network, data, settings, seed=seed, precision=precision)
-    while trainer.step_number < trainer.total_steps:
+    while not trainer.finished:
         trainer.step()
-    trainer.check_finite()
+        if trainer.step_number % trainer.steps_per_epoch == 0:
+            trainer.check_finite()
     return network.eval()

@@ -173,14 +173,13 @@ def test_reading_does_not_write(tmp_path: Path) -> None:
 
 def test_files_of_a_run_have_fixed_places(tmp_path: Path) -> None:
     with Run.create(tmp_path, {}) as run:
-        places = [run.initial, run.weights, run.state, run.scores, run.result, run.report, run.figures, run.log_path]
+        places = [run.initial, run.weights, run.state, run.scores, run.result, run.figures, run.log_path]
     assert [place.relative_to(tmp_path).as_posix() for place in places] == [
         "initial.safetensors",
         "weights.safetensors",
         "state.pt",
         "scores.sqlite",
         "result.json",
-        "report.html",
         "figures",
         "log.jsonl",
     ]

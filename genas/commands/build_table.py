@@ -111,6 +111,7 @@ def build_table(
     settings = {**vars(plan), "device": where.type, "data_fingerprint": images.fingerprint}
     if workers is None:
         workers = available_cores() if where.type == "cpu" else 1
+    plan.initial_network(images, seed)  # what the network refuses is refused before a folder is bound to it
     with (
         Run.create(out, {"command": "build-table", **settings}, facts) as run,
         ScoreStore(run.scores) as store,

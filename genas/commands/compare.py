@@ -80,6 +80,7 @@ class SeedResults:
         best: For each seed the best architecture, as ``result.json`` has it.
         disconnected: How many results connect input and output nowhere.
         truth: The column in which they were looked up.
+        table: The fingerprint of its table.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class SeedResults:
     best: Mapping[int, Mapping[str, Any]]
     disconnected: int
     truth: str | None
+    table: str | None
 
     @classmethod
     def read(cls, folder: Path) -> SeedResults:
@@ -105,7 +107,7 @@ class SeedResults:
             ValueError: If it is one of another kind, or not finished.
         """
         run = Run.open(folder)
-        summary = json_format.loads(run.result.read_text()) if run.result.exists() else {}
+        summary = json_format.loads(run.result.read_text(encoding="utf-8")) if run.result.exists() else {}
         if run.config.get("command") != "search" or "runs" not in summary:
             raise ValueError(
                 f"{folder} must be the folder of a finished genas search of several seeds, but is not; search with "
@@ -113,7 +115,8 @@ class SeedResults:
             )
         best = {each["seed"]: each["best"] for each in summary["runs"]}
         images = {seed: Run.open(folder / f"seed-{seed}").config["data_fingerprint"] for seed in best}
-        return cls(folder, summary["title"], run.config, images, best, summary["disconnected"], summary["truth"])
+        table = (summary.get("table") or {}).get("fingerprint")
+        return cls(folder, summary["title"], run.config, images, best, summary["disconnected"], summary["truth"], table)
 
 
 @final
@@ -220,12 +223,11 @@ def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequen
 
 
 def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
-    columns = {each.truth for each in searches}
-    column = columns.pop()
-    if columns or column is None:
+    column = searches[0].truth
+    if column is None or len({(each.table, each.truth) for each in searches}) > 1:
         raise ValueError(
-            "The searches must have been looked up in the same column of a table, but were not; give --table, and "
-            "--truth with the columns, now."
+            "The searches must have been looked up in the same column of the same table, but were not; give --table, "
+            "and --truth with the columns, now."
         )
     return {column: [{seed: best["metrics"].get(column) for seed, best in each.best.items()} for each in searches]}
 

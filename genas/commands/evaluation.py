@@ -171,6 +171,28 @@ def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequenc
     return {architecture: tuple(measurements) for architecture, measurements in needs.items()}
 
 
+def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
+    """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
+
+    Args:
+        context: The first one in which they will be scored.
+        metrics: What will be scored.
+        architectures: Examples, at least one. Metrics that measure nothing score all of them.
+
+    Raises:
+        MissingInputError: If a metric needs a supernet or images, and the context has none.
+        ValueError: If its settings do not suit the space.
+        KeyError: If a table lacks one of the architectures.
+    """
+    for metric in metrics:
+        needed = {each for found in metric.needs(context, architectures[:1]).values() for each in found}
+        for each in needed:
+            each.check(context)
+        if not needed:
+            metric.score(context, architectures)
+        check_inputs(context, metric.parts, architectures)
+
+
 def measure(
     context: Context,
     needs: Needs,

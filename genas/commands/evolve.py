@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genas.commands.evaluation import ContextRecipe, Scores, refuse_needless_join, refuse_unread, worker_pool
+from genas.commands.evaluation import (
+    ContextRecipe,
+    Scores,
+    check_inputs,
+    refuse_needless_join,
+    refuse_unread,
+    worker_pool,
+)
 from genas.commands.reporting import say, table
 from genas.commands.results import draw_best, result_entry, short_name
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
@@ -43,6 +50,7 @@ from genas.search import (
     SearchResult,
     search,
 )
+from genas.seeding import generator
 from genas.spaces import SearchSpace
 from genas.spaces.neighborhoods import is_listable
 from genas.supernet.project import TrainedSupernet, load_supernet
@@ -115,10 +123,8 @@ def evolve(
     folder = out or run / "searches" / _folder_name(metric, searcher, max_macs, max_params, seed)
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
-    run, device, precision = run.resolve(), where.type, device_facts(where, compute)["precision"]
-    settings = {name: value for name, value in locals().items() if name not in _NOT_PART_OF_THE_RESULT}
-    if folder.resolve().is_relative_to(run):  # both may be moved together
-        settings["run"] = os.path.relpath(run, folder.resolve())
+    run, precision = run.resolve(), device_facts(where, compute)["precision"]
+    moves_along = folder.resolve().is_relative_to(run)
     own = {
         "angle": Angle(repeat_dilated_weight),
         "flatness": Flatness(noise, alpha, epsilon),
@@ -126,7 +132,26 @@ def evolve(
         "params": Params(cost_of),
     }
     scored_by = parse_metric(metric, settings=own, join=join)
-    settings["tables in metrics"] = table_fingerprints([scored_by])
+    settings = {
+        "run": os.path.relpath(run, folder.resolve()) if moves_along else run,
+        "metric": metric,
+        "join": join,
+        "noise": noise,
+        "alpha": alpha,
+        "epsilon": epsilon,
+        "repeat_dilated_weight": repeat_dilated_weight,
+        "scoring": scoring,
+        "searcher": searcher,
+        "evolution": evolution,
+        "max_macs": max_macs,
+        "max_params": max_params,
+        "cost_of": cost_of,
+        "skip_twins": skip_twins,
+        "seed": seed,
+        "device": where.type,
+        "precision": precision,
+        "tables in metrics": table_fingerprints([scored_by]),
+    }
     _refuse_unused(scored_by, own)
     refuse_unread(scoring, [scored_by])
     refuse_needless_join(join, [scored_by])
@@ -145,6 +170,8 @@ def evolve(
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
     constraint = _constraint(trained, max_macs, max_params, cost_of)
+    untried = Context(trained, scoring, seed=seed)
+    check_inputs(untried, [scored_by], [untried.space.sample(generator(seed, "input check"))])
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
         ScoreStore(Run.open(run).scores) as store,
@@ -168,10 +195,6 @@ def evolve(
         draw_best(opened, context.space, found.best, f"{metric}, seed {seed}")
         _report(context, result)
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
-
-
-_NOT_PART_OF_THE_RESULT = ("out", "folder", "workers", "top", "progress", "where", "compute")
-"""What :func:`evolve` knows that the search does not depend on."""
 
 
 def _folder_name(metric: str, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int) -> str:

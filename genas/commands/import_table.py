@@ -117,7 +117,7 @@ def _import_nasbench201(source: Path, kind: Kind, columns: list[Column] | None, 
     if kind == "nasbench201-csv":
         return import_nasbench201_csv(source, columns, partial=partial)
     if kind == "nats-bench":
-        from genas.tables.nats_bench import import_nats_bench  # brings torch along
+        from genas.tables.nats_bench import import_nats_bench
 
         return import_nats_bench(source, columns, partial=partial, progress=progress)
     from genas.tables.nats_bench_package import import_nats_bench_package

@@ -73,7 +73,20 @@ def na_tables(
     ground = load_table(table)
     seen = _search_column(ground) if search is None else ground.find(search)
     truths = _named(ground.default_truths() if truth is None else [ground.find(text) for text in truth])
-    settings = {name: value for name, value in locals().items() if name not in ("out", "ground", "seen", "truths")}
+    settings = {
+        "table": table,
+        "search": search,
+        "truth": truth,
+        "distance": distance,
+        "penalty": penalty,
+        "best": best,
+        "architectures": architectures,
+        "repeats": repeats,
+        "steps": steps,
+        "neighbors": neighbors,
+        "searches": searches,
+        "seed": seed,
+    }
     landscape = Landscape.of(ground, seen, truths, distance, penalty)
     results = {
         "A": experiments.flat_and_sharp(landscape, best),

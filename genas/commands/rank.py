@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from genas.commands.evaluation import ContextRecipe, refuse_needless_join, refuse_unread, worker_pool
+from genas.commands.evaluation import ContextRecipe, check_inputs, refuse_needless_join, refuse_unread, worker_pool
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.ranking_sample import Scorer, sample
 from genas.commands.reporting import say
@@ -22,7 +22,6 @@ from genas.devices import device_facts, keep_freed_memory, resolve_device, resol
 from genas.files import write_json, write_text
 from genas.metrics import (
     Combined,
-    Context,
     Join,
     Metric,
     RankingSettings,
@@ -147,7 +146,7 @@ def rank(
         for run in supernets
     ]
     _note_other_data(_trained_on(folders, data), columns)
-    _check_inputs(recipes[0].context(), asked.values(), architectures)
+    check_inputs(recipes[0].context(), asked.values(), architectures)
     with (
         Run.create(_place(out, folders, known, settings), {"command": "rank", **settings}, facts) as opened,
         worker_pool(workers, where, asked.values()) as executor,
@@ -205,24 +204,10 @@ def _columns(known: Table, texts: Sequence[str]) -> list[Column]:
 def _runs_as_kept(folders: Sequence[Path], out: Path | None) -> list[str]:
     """The supernets as the settings name them: from the first one, where the ranking lies in it and moves with it."""
     if folders and (out is None or out.resolve().is_relative_to(folders[0])):
-        return [os.path.relpath(folder, folders[0]) for folder in folders]
+        start = folders[0]
+        # There is no way from one of Windows' drives to another.
+        return [os.path.relpath(each, start) if each.drive == start.drive else str(each) for each in folders]
     return list(map(str, folders))
-
-
-def _check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
-    """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
-
-    Those that measure nothing score the whole sample.
-    """
-    for metric in metrics:
-        needed = [each for found in metric.needs(context, architectures[:1]).values() for each in found]
-        if any(each.needs_supernet for each in needed):
-            _ = context.supernet
-        if any(each.needs_images for each in needed):
-            _ = context.data
-        if not needed:
-            metric.score(context, architectures)
-        _check_inputs(context, metric.parts, architectures)
 
 
 def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) -> dict[str, Metric]:

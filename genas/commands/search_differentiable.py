@@ -95,8 +95,8 @@ def search_differentiable(
     """
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, but got {threads}.")
-    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
-        raise ValueError(f"seeds must be different numbers, at least one, but got {seeds}.")
+    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
+        raise ValueError(f"seeds must be different numbers from 0 on, at least one, but got {seeds}.")
     if seed is not None and seeds is not None:
         raise ValueError("There must be one seed or several seeds, but both are given; choose one.")
     for name, given in (("a2m", a2m != A2MChanges()), ("na", na != NAOptions())):

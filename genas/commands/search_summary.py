@@ -102,6 +102,7 @@ def summarize(
         "seeds": list(seeds),
         "disconnected": sum(result["disconnected"] for result in results),
         "truth": column,
+        "table": None if truth is None else {"name": truth.known.name, "fingerprint": truth.known.fingerprint},
         "values": values,
         "known": len(known),
         "mean": mean,

@@ -157,4 +157,6 @@ def read_parts(text: str) -> dict[str, Any]:
     )
     if match is None:
         raise ValueError(f"A column must look like {FORM}, but got {text!r}.")
-    return {name: int(part) if part.isdigit() else part for name, part in match.groupdict().items() if part is not None}
+    parts = {name: part for name, part in match.groupdict().items() if part is not None}
+    # A data set may be named 2024, as a folder is.
+    return {name: int(part) if name != "dataset" and part.isdigit() else part for name, part in parts.items()}

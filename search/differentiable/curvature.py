@@ -9,6 +9,7 @@ import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
+from genas.errors import TrainingDiverged
 from genas.search.differentiable.parts import Alphas, ArchitectureGradient, CurvatureProduct, SearchStep
 from genas.seeding import generator
 
@@ -44,6 +45,7 @@ def dominant_eigenvalue(
 
     Raises:
         ValueError: If there is no step.
+        TrainingDiverged: If the Hessian is not finite.
 
     Reference:
         Zela et al., Understanding and Robustifying Differentiable Architecture Search, ICLR 2020, Section 4.
@@ -55,7 +57,12 @@ def dominant_eigenvalue(
         found = _by_lanczos(steps, alphas, gradient, size)
         if found is not None:
             return found + weight_decay
-    return float(np.linalg.eigvalsh(hessian(steps, alphas, gradient))[-1]) + weight_decay
+    whole = hessian(steps, alphas, gradient)
+    if not np.isfinite(whole).all():
+        raise TrainingDiverged(
+            "The Hessian of the search loss must be finite, but is not; lower the learning rate, in a new run."
+        )
+    return float(np.linalg.eigvalsh(whole)[-1]) + weight_decay
 
 
 def hessian(steps: Sequence[SearchStep], alphas: Alphas, gradient: ArchitectureGradient) -> np.ndarray:
@@ -78,7 +85,7 @@ def hessian(steps: Sequence[SearchStep], alphas: Alphas, gradient: ArchitectureG
 
 
 def _by_lanczos(steps: Sequence[SearchStep], alphas: Alphas, gradient: ArchitectureGradient, size: int) -> float | None:
-    """The eigenvalue, or ``None`` if the iteration does not converge, as for a Hessian of zeros."""
+    """The eigenvalue, or ``None`` if the iteration does not converge, as for a Hessian of zeros or of NaN."""
     kept = _flat_product(gradient.linearize(steps[0], alphas)[1], alphas) if len(steps) == 1 else None
 
     def multiply(vector: np.ndarray) -> np.ndarray:
@@ -95,7 +102,7 @@ def _by_lanczos(steps: Sequence[SearchStep], alphas: Alphas, gradient: Architect
         values = eigsh(operator, k=1, which="LA", v0=start, tol=_TOLERANCE, return_eigenvectors=False)
     except ArpackError:
         return None
-    return float(values[0])
+    return None if np.isnan(values[0]) else float(values[0])
 
 
 def _flat_product(product: CurvatureProduct, alphas: Alphas) -> Callable[[np.ndarray], np.ndarray]:

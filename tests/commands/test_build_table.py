@@ -13,7 +13,7 @@ from genas.commands.build_table import StandaloneNetwork, TrainingPlan, build_ta
 from genas.data import DataOptions
 from genas.errors import RunError, TrainingDiverged
 from genas.spaces import DARTS, NASBench201
-from genas.supernet import CellNetwork, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
+from genas.supernet import CellNetwork, LearningRate, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
 from genas.tables import Column, Table, load_table
 
 PART = "digits-valid-64"
@@ -141,6 +141,28 @@ def test_a_training_that_diverges_is_left_out_and_counted(
     assert f"diverged: 1 networks of seed 0, such as {lost}" in capsys.readouterr().out
     built(tmp_path / "run", architectures=3)
     assert len(trainings) == 3, "it would diverge again"
+
+
+def test_a_network_that_cannot_be_built_binds_no_folder(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]
+) -> None:
+    with pytest.raises(ValueError, match="channels must be even"):
+        built(tmp_path / "run", architectures=1, network=StandaloneNetwork(5, 1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_training_stops_at_the_end_of_its_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = TrainingPlan(
+        "nasbench201", "digits", TINY["data_options"], PART, StandaloneNetwork(4, 1), StandaloneSettings(), 0
+    )
+    data = plan.load_data()
+    settings = StandaloneSettings(epochs=50, batch_size=32, learning_rate=LearningRate(1e30, 0.0))
+    steps = []
+    step = StandaloneTrainer.step
+    monkeypatch.setattr(StandaloneTrainer, "step", lambda trainer: (steps.append(1), step(trainer)))
+    with pytest.raises(TrainingDiverged, match="by step 2 of 100"):
+        train_standalone(plan.initial_network(data, 0).subnet((3,) * 6), data, settings, seed=0)
+    assert len(steps) == 2
 
 
 def test_no_training_at_all_is_an_error(

@@ -22,6 +22,7 @@ def searched(
     *,
     truth: str | None = "digits/test/10",
     images: str = "those",
+    table: str = "one table",
     **config: Any,
 ) -> Path:
     """A folder as ``genas search --seeds`` leaves it, in which a seed has found the cell of an index."""
@@ -39,6 +40,7 @@ def searched(
     settings = {"command": "search", "space": "nasbench201", "network": {"cells": 5}, "precision": "fp32"}
     with Run.create(folder, settings | config) as run:
         summary = {"title": title, "runs": runs, "disconnected": 1, "truth": truth}
+        summary["table"] = None if truth is None else {"name": "accuracies", "fingerprint": table}
         run.result.write_text(json.dumps(summary))
     for seed in found:
         Run.create(folder / f"seed-{seed}", {"data_fingerprint": images}).close()
@@ -134,6 +136,7 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
     twin = searched(tmp_path / "a2", "darts", {0: 2000})
     strange, stranger = (searched(tmp_path / name, "darts", {0: 2000}, space="s1") for name in ("b", "b2"))
     elsewhere = searched(tmp_path / "c", "darts", {0: 2000}, truth="other/test/10")
+    rebuilt = searched(tmp_path / "e", "darts", {0: 2000}, table="another table")
     Run.create(tmp_path / "d", {"command": "search"}).close()
     for words, message in [
         ([str(base)], "two different folders to compare, or more"),
@@ -142,6 +145,7 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
         ([f"{base},{tmp_path / 'd'}"], "search with --seeds first"),
         ([f"{base},{strange}"], "in one space, but darts (a) was in nasbench201 and darts (b) in s1"),
         ([f"{base},{elsewhere}"], "looked up in the same column"),
+        ([f"{base},{rebuilt}"], "of the same table, but were not; give --table"),
         ([f"{base},{twin}", "--truth", "digits"], "give --table"),
         ([f"{base},{twin}", "--table", str(table), "--truth", "cifar10"], "cifar10"),
         (

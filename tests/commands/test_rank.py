@@ -498,6 +498,8 @@ def test_a_term_that_needs_a_supernet_is_missed_before_a_folder_is_bound(
     words = ["rank", "none", "--data", "digits", "--table", table, "--truth", "digits", "--out", tmp_path / "a", *BARE]
     assert run(*words, "--metrics", "naswot+angle") == 1
     assert "needs a trained supernet" in capsys.readouterr().err
+    assert run(*words, "--metrics", "neighborhood(naswot(channels=3), samples=2)") == 1
+    assert "channels must be even" in capsys.readouterr().err
     assert run(*words, "--metrics", "naswot") == 0
 
 

@@ -459,6 +459,15 @@ def test_a_finished_run_without_its_log(supernet: Path, tmp_path: Path) -> None:
     assert result(tmp_path / "run") == {**result(supernet), "train_loss": None}
 
 
+def test_a_refused_metric_does_not_bind_the_folder(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evolve", supernet, "--out", tmp_path / "search", "--workers", "2", "--no-progress"]
+    assert run(*words, "--metric", "naswot(channels=3, cells=1)") == 1
+    assert "channels must be even" in capsys.readouterr().err
+    assert not (tmp_path / "search").exists()
+
+
 def test_a_refused_limit_does_not_bind_the_folder(supernet: Path, tmp_path: Path) -> None:
     words = ["evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *ANGLES]
     assert run(*words, "--max-params", "10") == 1

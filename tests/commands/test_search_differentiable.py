@@ -84,6 +84,7 @@ def test_several_seeds_are_summarised_with_every_value(
     values = [result(tmp_path / "runs" / f"seed-{seed}")["best"]["index"] / 200 for seed in (0, 4)]
     assert summary["values"] == pytest.approx(values)
     assert summary["truth"] == "digits/test/10"
+    assert summary["table"] == {"name": load_table(str(table)).name, "fingerprint": load_table(str(table)).fingerprint}
     assert summary["mean"] == pytest.approx(sum(values) / 2)
     assert summary["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert summary["disconnected"] == sum(each["disconnected"] for each in summary["runs"])
@@ -201,6 +202,7 @@ def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> 
         (["--truth", "digits"], "give --table"),
         (["--table", "nowhere.npz"], "nowhere.npz"),
         (["--seeds", "1,1"], "seeds must be different"),
+        (["--seeds", "0,-1"], "seeds must be different numbers from 0 on"),
         (["--threads", "0"], "threads must be at least 1"),
         (["--warmup", "2"], "warmup must not be negative and leave some of the 2 epochs"),
         (["--seed", "1", "--seeds", "1,2"], "both are given; choose one"),

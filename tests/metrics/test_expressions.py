@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -198,6 +199,13 @@ def test_nothing_is_run(text) -> None:
 def test_deep_nesting_is_an_error_and_no_crash() -> None:
     with pytest.raises(ValueError, match="A metric must look like"):
         parse_metric("(" * 5000 + "angle" + ")" * 5000)
+
+
+def test_a_backslash_is_a_character_of_a_path() -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape(r"no table at C:\Users\new.npz;")):
+        parse_metric(r"table(column='cifar10', path='C:\Users\new.npz')")
+    with pytest.raises(TypeError, match=re.escape(r"alpha of flatness must be float, but got 'C:\new'")):
+        parse_metric(r"flatness(alpha='C:\new')")
 
 
 # --------------------------------------------------------------------------------------------------- metrics of metrics

@@ -81,6 +81,15 @@ def test_degenerate_losses() -> None:
     assert direction == {}
 
 
+def test_a_hessian_that_is_not_finite_is_nan() -> None:
+    """The slope of the 3/2th power is 0 at 0, its curvature infinite."""
+    eigenvalue, direction = top_curvature(
+        lambda point: (point["a"].abs() ** 1.5).sum(), {"a": torch.zeros(30)}, np.random.default_rng(0)
+    )
+    assert math.isnan(eigenvalue)
+    assert np.isnan(joined(direction)).all()
+
+
 def test_no_convergence_is_nan(symmetric, monkeypatch) -> None:
     monkeypatch.setattr("genas.metrics.hessian.MOST_PRODUCTS", 3)
     eigenvalue, direction = quadratic(symmetric, np.zeros(7))

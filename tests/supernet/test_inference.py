@@ -69,6 +69,15 @@ def test_only_bn_of_pools_and_head_is_left(make_network) -> None:
     assert {name for name, module in other.named_modules() if isinstance(module, nn.BatchNorm2d)} == {"head.bn"}
 
 
+def test_folding_again_changes_nothing(make_network, random_images) -> None:
+    network = fold_bn(make_network().eval().subnet((3, 2, 1, 4, 3, 2)))
+    expected = network(random_images())
+    assert torch.equal(fold_bn(network)(random_images()), expected)
+    with folded(network) as again:
+        assert torch.equal(again(random_images()), expected)
+    assert torch.equal(network(random_images()), expected)
+
+
 def test_folding_a_subnet_leaves_the_supernet_alone(make_network) -> None:
     network = make_network().eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -233,3 +233,16 @@ def test_average_pooling_by_convolution_equals_torchs(height, width, stride, gra
     with torch.set_grad_enabled(grad):
         pooled = AveragePool(stride)(images)
     torch.testing.assert_close(pooled, functional.avg_pool2d(images, 3, stride, 1, count_include_pad=False))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exporting_average_pooling_leaves_nothing_behind(strict: bool) -> None:
+    """A traced constant that stayed in a cache would make every later pooling of this size zero."""
+    images = torch.randn(2, 37, 6, 6, generator=torch.Generator().manual_seed(0))  # of a number of channels of its own
+    pool = AveragePool(1).eval()
+    with torch.no_grad():
+        exported = torch.export.export(pool, (images,), strict=strict).module()(images)
+        pooled = pool(images)
+    assert type(pooled) is Tensor
+    torch.testing.assert_close(pooled, functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False))
+    torch.testing.assert_close(exported, pooled)

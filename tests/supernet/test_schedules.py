@@ -44,6 +44,7 @@ def test_rlnas_imagenet_falls_linearly_with_every_step() -> None:
 def test_a_constant_rate_is_constant() -> None:
     assert set(rates(LearningRate(0.05, 0.05, shape="constant"), 3, 4)) == {0.05}
     assert set(rates(LearningRate(0.05, 0.0, shape="constant"), 3, 4)) == {0.05}
+    assert set(rates(LearningRate(0.0005, shape="constant"), 3, 4)) == {0.0005}, "below the default of end"
 
 
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
@@ -87,10 +88,10 @@ def test_warmup_grows_linearly_over_its_steps_and_then_leaves_the_schedule_alone
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"start": 0.0}, r"must start above 0 and end in \[0, start\], but got start=0.0"),
+        ({"start": 0.0}, r"must start above 0, but got start=0.0"),
         ({"start": math.nan}, "got start=nan"),
         ({"start": math.inf}, "got start=inf"),
-        ({"end": 0.1}, r"got start=0.025, end=0.1"),
+        ({"end": 0.1}, r"must end in \[0, start\], but got start=0.025, end=0.1"),
         ({"end": -0.1}, r"end=-0.1"),
         ({"end": math.nan}, r"end=nan"),
         ({"horizon": 0}, "horizon must be at least one epoch, but got 0"),

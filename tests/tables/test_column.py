@@ -16,6 +16,7 @@ EXAMPLES = {
     "cifar10-valid/valid/200/seed=888/at=90": Column("cifar10-valid", "valid", 200, 888, 90),
     "imagenet16-120/valtest/200/at=1": Column("imagenet16-120", "valtest", 200, at=1),
     "cifar10/test/200/seed=any": Column("cifar10", "test", 200, "any"),
+    "2024/test/10": Column("2024", "test", 10),
     "cluttered-digits/test/5/seed=0": Column("cluttered-digits", "test", 5, seed=0),
 }
 

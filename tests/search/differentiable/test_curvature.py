@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genas.errors import TrainingDiverged
 from genas.search.differentiable.curvature import dominant_eigenvalue, hessian
 from genas.search.differentiable.gradients import FirstOrder
 
@@ -80,6 +81,14 @@ def test_a_loss_without_curvature_has_eigenvalue_zero(make_step) -> None:
             [make_step()], alphas((6, 5)), FirstOrder(), weight_decay=0.5, exact_up_to=exact_up_to
         )
         assert found == 0.5
+
+
+@pytest.mark.parametrize("exact_up_to", [64, 0])
+def test_a_hessian_that_is_not_finite_is_refused(make_step, exact_up_to: int) -> None:
+    matrix = torch.eye(30, dtype=torch.float64)
+    matrix[-1, -1] = torch.nan
+    with pytest.raises(TrainingDiverged, match="The Hessian of the search loss must be finite, but is not"):
+        dominant_eigenvalue([make_step(quadratic(matrix))], alphas((6, 5)), FirstOrder(), exact_up_to=exact_up_to)
 
 
 def test_there_must_be_a_step(make_step) -> None:
