@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hints
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from genas.spelling import Spelling, UsageError, dashed, recipes
 
@@ -38,11 +38,24 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
     try:
         values = parser.parse_args(spelling.in_full(argv))
         values.pop("config", None)
+        _check_groups(values, spelling)
         return dict(vars(parser.instantiate(values)))
     except argparse.ArgumentError as error:
         raise UsageError(_explained(str(error), spelling)) from error
     except ValueError as error:  # a dataclass refuses its values
         raise UsageError(str(error)) from error
+
+
+def _check_groups(values: Namespace, spelling: Spelling) -> None:
+    """Refuse a configuration file in which something else stands where options belong, such as nothing at all."""
+    for group in sorted(spelling.groups):  # the outer ones first
+        value = values.get(group)
+        if not isinstance(value, Namespace):
+            options = [name.removeprefix(f"{group}.") for name in spelling.types if name.startswith(f"{group}.")]
+            raise UsageError(
+                f"in the configuration file {group} must be a mapping of {', '.join(options)}, but got {value!r}; "
+                "leave it out for the defaults."
+            )
 
 
 def _types(hints: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -102,6 +115,7 @@ class _HelpFormatter(DefaultHelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         shown = dashed(super()._format_action_invocation(action))
+        shown = re.sub(r", --[\w.-]+\+ \w+", "", shown)  # jsonargparse's option that appends to a list
         name = shown.partition(" ")[0]
         if str(action.metavar).startswith("{true,false"):
             return f"{name}, --no-{name[2:]}"
@@ -115,6 +129,7 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 
 _NO_YAML = "Problems parsing config: "
+_NO_MAPPING = "Unexpected config: "
 
 
 def _explained(message: str, spelling: Spelling) -> str:
@@ -128,6 +143,9 @@ def _explained(message: str, spelling: Spelling) -> str:
         return f"in the configuration file {spelling.unknown(name)}"
     if message.startswith(_NO_YAML):
         return f"the configuration file is no YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
+    if message.startswith(_NO_MAPPING):
+        found = message.removeprefix(_NO_MAPPING).strip()
+        return f"the configuration file must be a mapping of options to values, but is {found!r}"
     about = re.search(r'Parser key "([\w.]+)"', message)
     values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
     if about and about[1] in types and values:

@@ -159,7 +159,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: genas {verb} ")
-    assert not re.search(r"--[a-z.-]*_", out)
+    assert not re.search(r"--[a-z.-]*[_+]", out)
 
 
 def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,6 +337,14 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
     ("text", "message"),
     [
         ("training: {epoch: 3}", "in the configuration file there is no option --training.epoch. Did you mean --tra"),
+        ("training:", "the configuration file must be a mapping of options to values, but is 'training:'"),
+        ("", "the configuration file must be a mapping of options to values, but is ''"),
+        (
+            "quiet: true\ntraining:",
+            "in the configuration file training must be a mapping of epochs, rate.start, rate.steps, ",
+        ),
+        ("training: 5", "but got 5; leave it out for the defaults."),
+        ("training: {rate: 0.1}", "training.rate must be a mapping of start, steps, but got 0.1; leave it out"),
         ("trainig: 3", "in the configuration file there is no option --trainig."),
         ("training: {epochs: [}", "the configuration file is no YAML: while parsing a flow node"),
     ],

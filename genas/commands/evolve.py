@@ -94,8 +94,9 @@ def evolve(
             accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
             jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none;
             table(column='...', path='...'), the truth itself; and those of other packages.
-        join: How several metrics are joined: sum (GeNAS), standardized by the scores of random architectures, or by
-            rank, which needs all architectures at once: the searcher exhaustive.
+        join: How several metrics are joined: sum (GeNAS: angles over pi, flatness over its first noise level, others as
+            they are), standardized by the scores of random architectures, or by rank, which needs all architectures at
+            once: the searcher exhaustive.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.
         epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.

@@ -61,7 +61,7 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
         wspace=_GAPS[0] * columns / (columns * _PANEL[0] - (columns - 1) * _GAPS[0]),
         hspace=_GAPS[1] * rows / (rows * _PANEL[1] - (rows - 1) * _GAPS[1]),
     )
-    figure.text(0.5, 1 - 0.08 / height, _title(ranking), size=9, color=_INK, ha="center", va="top")
+    figure.text(0.5, 1 - 0.08 / height, _title(ranking, marked), size=9, color=_INK, ha="center", va="top")
     figure.text(
         0.06 / width, 0.5, f"accuracy in %: {ranking.column}", size=8, color=_INK, rotation=90, ha="left", va="center"
     )
@@ -70,11 +70,12 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
     return figure
 
 
-def _title(ranking: Ranking) -> str:
+def _title(ranking: Ranking, marked: int) -> str:
     ceiling = "" if ranking.ceiling is None else f"; noise ceiling τ = {ranking.ceiling.tau:.3f}"
     several = max(len(each.metric.scores) for each in ranking.metrics)
     points = f"; points: the first of {several} supernets, τ: mean ± standard deviation of all" if several > 1 else ""
-    return f"{len(ranking.truth)} architectures{ceiling}{points}"
+    best = f"; red: the {marked} best-scored" if 0 < marked < len(ranking.truth) else ""
+    return f"{len(ranking.truth)} architectures{ceiling}{points}{best}"
 
 
 def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int) -> None:

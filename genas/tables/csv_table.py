@@ -96,6 +96,10 @@ def _key(path: Path, header: list[str], name: str | None) -> str:
     """The name of the column of architectures."""
     found = [each for each in ([name] if name else ARCHITECTURE_NAMES) if each in header]
     if len(found) != 1:
+        if len(header) == 1:
+            raise TableError(
+                f"{path} must have fields separated by commas, but its first line has only one, {header[0]!r}."
+            )
         raise TableError(
             f"{path} must have one column {name or ' or '.join(ARCHITECTURE_NAMES)}, but it has {', '.join(header)}. "
             "Name that of the architectures with --architecture."

@@ -178,6 +178,7 @@ def test_the_title_says_whose_points_are_drawn() -> None:
     titles = [ranking_figure(ranking(*metrics)).texts[0].get_text() for metrics in ((chance, angle), (chance,))]
     assert titles[0] == "8 architectures; points: the first of 3 supernets, τ: mean ± standard deviation of all"
     assert titles[1] == "8 architectures"
+    assert ranking_figure(ranking(chance), marked=3).texts[0].get_text() == "8 architectures; red: the 3 best-scored"
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -245,6 +245,7 @@ def test_any_csv_with_one_row_for_all_isomorphic_cells(write: Writer) -> None:
         ([["arch", "acc"]], "has no rows after its first line"),
         ([["arch", "top1"], ["3", "50"]], "lacks the columns acc; it has arch, top1"),
         ([["arch", "genes", "acc"], ["3", "3", "50"]], "must have one column"),
+        ([["arch;acc"], ["3;50"]], "must have fields separated by commas, but its first line has only one, 'arch;acc'"),
         ([[]], "its first line is empty"),
     ],
 )
