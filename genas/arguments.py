@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hints
 
@@ -39,11 +40,13 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
         values = parser.parse_args(spelling.in_full(argv))
         values.pop("config", None)
         _check_groups(values, spelling)
-        return dict(vars(parser.instantiate(values)))
+        arguments = vars(parser.instantiate(values))
     except argparse.ArgumentError as error:
         raise UsageError(_explained(str(error), spelling)) from error
     except ValueError as error:  # a dataclass refuses its values
         raise UsageError(str(error)) from error
+    # A shell reads ~ at the beginning of a word only, and not in a configuration file.
+    return {name: value.expanduser() if isinstance(value, Path) else value for name, value in arguments.items()}
 
 
 def _check_groups(values: Namespace, spelling: Spelling) -> None:
@@ -125,7 +128,8 @@ class _HelpFormatter(DefaultHelpFormatter):
         return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
 
     def _expand_help(self, action: argparse.Action) -> str:
-        return re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action))).replace("``", "")
+        text = re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action))).replace("``", "")
+        return re.sub(r"\\([a-z]+)", r"\1", text.replace(r"\dots", "..."))  # formulas without TeX's backslashes
 
 
 _NO_YAML = "Problems parsing config: "
@@ -136,10 +140,12 @@ def _explained(message: str, spelling: Spelling) -> str:
     """Return a message of jsonargparse in our words, where it is about an option."""
     types = spelling.types
     unknown = re.search(
-        r"Option '([\w.]+)' is not accepted|Group '([\w.]+)' does not accept option '([\w.]+)'", message
+        r"Option '([\w.-]+)' is not accepted|Group '([\w.]+)' does not accept option '([\w.-]+)'", message
     )
     if unknown:  # of the command line they have been found before
         name = unknown[1] or f"{unknown[2]}.{unknown[3]}"
+        if (written := name.replace("-", "_")) in types:
+            return f"in a configuration file --{name} is called {written}, with underscores."
         return f"in the configuration file {spelling.unknown(name)}"
     if message.startswith(_NO_YAML):
         return f"the configuration file is no YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
@@ -150,7 +156,8 @@ def _explained(message: str, spelling: Spelling) -> str:
     values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
     if about and about[1] in types and values:
         name = dashed(about[1])
-        return f"--{name} must be {_described(types[about[1]])}, but got {values[-1]!r}."
+        given = values[-1] if values[-1].startswith("[") else repr(values[-1])
+        return f"--{name} must be {_described(types[about[1]])}, but got {given}."
     return _plain(message)
 
 
@@ -159,6 +166,8 @@ def _described(hint: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(hint)))
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_described(part) for part in get_args(hint))
+    if get_origin(hint) in (list, tuple):
+        return f"a list of {_described(get_args(hint)[0])}, separated by commas"
     return _plain(inspect.formatannotation(hint)).replace("NoneType", "null")
 
 

@@ -70,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         print(_help(), file=sys.stderr)
         return USAGE
-    if words[0] in ("-h", "--help", "--version"):
-        print(f"genas {__version__}" if words[0] == "--version" else _help())
-        return 0
     verb = words[0].replace("_", "-")
-    if verb not in VERBS:
-        return _report("genas", _unknown(words[0]), USAGE)
     prog = f"genas {verb}"
     try:
+        if words[0] in ("-h", "--help", "--version"):
+            print(f"genas {__version__}" if words[0] == "--version" else _help(), flush=True)
+            return 0
+        if verb not in VERBS:
+            return _report("genas", _unknown(words[0]), USAGE)
         return _run(VERBS[verb], prog, words[1:])
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to continue", file=sys.stderr)
@@ -99,6 +99,7 @@ def _run(verb: Verb, prog: str, words: Sequence[str]) -> int:
     try:
         arguments = read_arguments(function, prog, words)
     except SystemExit:  # --help and --print-config have printed what they were asked for
+        sys.stdout.flush()
         return 0
     except UsageError as error:
         return _report(prog, f"{error}\nSee {prog} --help.", USAGE)

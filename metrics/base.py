@@ -140,11 +140,16 @@ class Metric(abc.ABC):
 
         Args:
             context: The supernet and what belongs to it.
-            architectures: Valid architectures.
+            architectures: Architectures of the context's space.
 
         Returns:
             Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
+
+        Raises:
+            ValueError: If an architecture is not valid.
+            TypeError: If a gene is not an integer.
         """
+        architectures = [context.space.check(architecture) for architecture in architectures]
         for architecture, measurements in self.needs(context, architectures).items():
             context.prepare(measurements, [architecture])
         values = np.asarray(self.values(context, architectures), dtype=np.float64)

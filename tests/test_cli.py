@@ -179,10 +179,11 @@ def test_an_error_of_the_library_is_one_message(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes close otherwise elsewhere")
-def test_a_broken_pipe_is_quiet() -> None:
+@pytest.mark.parametrize("words", [["inspect", "3"], ["--help"], ["inspect", "3", "--print-config"]])
+def test_a_broken_pipe_is_quiet(words: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    code = "from genas.cli import main; raise SystemExit(main(['inspect', '3']))"
+    code = f"from genas.cli import main; raise SystemExit(main({words}))"
     done = subprocess.run([sys.executable, "-P", "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
@@ -276,7 +277,7 @@ def test_words_after_two_dashes_are_arguments(work: dict[str, object]) -> None:
         (["a", "--max-macs=x"], r"--max-macs must be int or null, but got 'x'\."),
         (["a", "--epochs", "x"], r"--training\.epochs must be int, but got 'x'\."),
         (["a", "--kind=qick"], r"--kind must be one of quick, slow, but got 'qick'\."),
-        (["a", "--stds=[1,x]"], r"--stds must be tuple\[float, \.\.\.\], but got 'x'\."),
+        (["a", "--stds=[1,x]"], r"--stds must be a list of float, separated by commas, but got 'x'\."),
         (["a", "--quiet=perhaps"], r"--quiet must be bool, but got 'perhaps'\."),
         (["a", "--epochs=0"], r"epochs must be at least 1, but got 0\."),
     ],
@@ -304,7 +305,7 @@ def test_help_of_a_verb(work: dict[str, object], capsys: pytest.CaptureFixture[s
         "\n  --quiet, --no-quiet ",
         "\n  --training.flip, --no-training.flip\n",
         "(type: float, default: 0.5)",
-        "Noise levels \\sigma, see torch.Tensor.",
+        "Noise levels sigma, see torch.Tensor.",
         "\n  --config FILE ",
         "\n  --print-config ",
     ):
@@ -344,6 +345,7 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
             "in the configuration file training must be a mapping of epochs, rate.start, rate.steps, ",
         ),
         ("training: 5", "but got 5; leave it out for the defaults."),
+        ("max-macs: 5", "in a configuration file --max-macs is called max_macs, with underscores."),
         ("training: {rate: 0.1}", "training.rate must be a mapping of start, steps, but got 0.1; leave it out"),
         ("trainig: 3", "in the configuration file there is no option --trainig."),
         ("training: {epochs: [}", "the configuration file is no YAML: while parsing a flow node"),
@@ -355,6 +357,15 @@ def test_a_wrong_configuration_is_a_message(
     assert main(["work-hard", "a", "--config", write(text)]) == 2
     assert message in capsys.readouterr().err
     assert not work
+
+
+def test_the_home_folder_is_found_in_files_and_after_the_equals_sign(
+    work: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    monkeypatch.setenv("USERPROFILE", str(Path.cwd()))
+    assert main(["work-hard", "~/a", "--config", write("kind: quick\n", "b.yaml")]) == 0
+    assert work["run"] == Path.cwd() / "a"
 
 
 def test_the_printed_configuration_is_one(work: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:

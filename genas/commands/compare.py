@@ -12,6 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
+from genas.commands.paths import listed_folders
 from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
 from genas.commands.search_summary import Truth
@@ -40,7 +41,7 @@ def compare(
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but got {level}.")
-    folders = [Path(name.strip()) for name in runs.split(",")]
+    folders = listed_folders(runs)
     if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
         raise ValueError(f"There must be two different folders to compare, or more, each once, but got {runs!r}.")
     searches = [SeedResults.read(folder) for folder in folders]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -56,6 +57,9 @@ from genas.spaces.neighborhoods import is_listable
 from genas.supernet.project import TrainedSupernet, load_supernet
 
 SearcherName = Literal["evolution", "random", "exhaustive"]
+
+_LONGEST_EXPRESSION = 120
+"""Letters of a metric in the name of a folder; file systems allow 255 for the whole name."""
 
 
 def evolve(
@@ -201,6 +205,9 @@ def evolve(
 def _folder_name(metric: str, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int) -> str:
     """Return the folder of a search, like ``neighborhood_angle_distance=2-max_macs=50000000-0``."""
     expression = re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")  # no shell reads it
+    if len(expression) > _LONGEST_EXPRESSION:
+        digest = hashlib.sha256(metric.encode()).hexdigest()[:8]
+        expression = f"{expression[:_LONGEST_EXPRESSION]}-{digest}"
     limits = {"max_macs": max_macs, "max_params": max_params}
     others = [f"{name}={value}" for name, value in limits.items() if value is not None]
     return "-".join([expression, *([] if searcher == "evolution" else [searcher]), *others, str(seed)])

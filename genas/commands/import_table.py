@@ -44,7 +44,7 @@ def import_table(
         architecture: Name of the column of architectures in any CSV file; by default architecture, arch, arch_str,
             genotype or genes.
         isomorphic: Any CSV file: let a row serve all isomorphic architectures.
-        partial: Whether architectures or accuracies may be missing.
+        partial: Whether accuracies may be missing, and cells of NAS-Bench-201 in its own files.
         overwrite: Whether to replace a table that exists.
         progress: Whether to show a progress bar.
     """

@@ -15,7 +15,7 @@ from genas.commands.na_published import DATASETS, PUBLISHED, SEARCH_COLUMN, Cell
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.files import write_json
-from genas.spaces.neighborhoods import AGGREGATES
+from genas.spaces.neighborhoods import AGGREGATES, neighborhood_size
 from genas.tables import Column, Table, load_table
 
 TITLES = {
@@ -88,6 +88,11 @@ def na_tables(
         "seed": seed,
     }
     landscape = Landscape.of(ground, seen, truths, distance, penalty)
+    members = neighborhood_size(landscape.search.shape, distance)
+    if max(neighbors) > members:
+        raise ValueError(
+            f"neighbors must be at most {members}, all that lie within distance {distance}, but got {max(neighbors)}."
+        )
     results = {
         "A": experiments.flat_and_sharp(landscape, best),
         "B": experiments.rankings(landscape, seed, architectures, repeats),
@@ -188,7 +193,15 @@ def _finite(number: float | None) -> float | None:
 
 def _difference(seen: Column, truths: Mapping[str, Column], settings: Mapping[str, Any]) -> str:
     """What our numbers have that the published do not."""
-    same = {"distance": 1, "penalty": 1.0, "best": 100, "architectures": 100, "steps": 100}
+    same = {
+        "distance": 1,
+        "penalty": 1.0,
+        "best": 100,
+        "architectures": 100,
+        "repeats": 10,
+        "steps": 100,
+        "neighbors": (10, 25),
+    }
     other = [f"{name} {settings[name]} instead of {value}" for name, value in same.items() if settings[name] != value]
     reading = (
         [] if str(seen) == SEARCH_COLUMN else [f"the search-time error is that of {seen} instead of {SEARCH_COLUMN}"]

@@ -1,4 +1,4 @@
-"""Paths that a run goes on with, from whichever folder it is called."""
+"""Paths as people write them, and as a run goes on with them from whichever folder it is called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from genas.data import NAMED_WITH_PATH, DataOptions
+
+
+def listed_folders(text: str) -> list[Path]:
+    """Folders that are separated by commas; ``~`` is the user's home in each of them.
+
+    Args:
+        text: As on the command line.
+
+    Returns:
+        The folders.
+
+    Example:
+        >>> listed_folders("runs/a, runs/b") == [Path("runs/a"), Path("runs/b")]
+        True
+    """
+    return [Path(name.strip()).expanduser() for name in text.split(",")]
 
 
 def absolute_data(data: str, root: Path | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from genas.commands.evaluation import ContextRecipe, check_inputs, refuse_needless_join, refuse_unread, worker_pool
-from genas.commands.paths import absolute_data, absolute_options
+from genas.commands.paths import absolute_data, absolute_options, listed_folders
 from genas.commands.ranking_sample import Scorer, sample
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
@@ -175,7 +175,7 @@ def _folders(runs: str) -> list[Path]:
     names = [name.strip() for name in runs.split(",")]
     if "" in names or (NO_RUN in names and len(names) > 1):
         raise ValueError(f"runs must be folders separated by commas, or {NO_RUN}, but got {runs!r}.")
-    folders = [] if names == [NO_RUN] else [Path(name).resolve() for name in names]
+    folders = [] if names == [NO_RUN] else [folder.resolve() for folder in listed_folders(runs)]
     if len(set(folders)) < len(folders):
         raise ValueError(f"Each run must be given once, but got {runs!r}.")
     return folders

@@ -78,7 +78,7 @@ def search_differentiable(
         data: Data set. Weights are trained on its training images, the architecture on the validation images.
         data_options: Options of the data set.
         network: Size of the supernet; BN inside the cells has no weight and bias unless affine is set.
-        settings: Changes of the method's numbers.
+        settings: Changes of the method's numbers; null leaves the method's own.
         parts: Changes of what the method is made of.
         a2m: Options of A2M.
         na: Options of NA.

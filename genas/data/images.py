@@ -63,6 +63,9 @@ class Split:
         """
         return cls(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), torch.from_numpy(labels))
 
+    def __repr__(self) -> str:
+        return f"Split({len(self)} images of shape {tuple(self.images.shape[1:])} on {self.images.device})"
+
     def __len__(self) -> int:
         return len(self.labels)
 

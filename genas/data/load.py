@@ -105,6 +105,8 @@ def load_data(
             f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}"
         )
     parts = partition(source, split, valid_fraction, seed)
+    if max_test is not None and "test" not in parts.shares:
+        raise ValueError(f"max_test limits the test images, but {name!r} has none; leave it out")
     limits = {"train": max_train, "valid": max_valid, "test": max_test}
     splits = {
         role: _read(_limited(share, limits[role], seed, role), image_size) for role, share in parts.shares.items()

@@ -37,16 +37,20 @@ def neighborhood(space: SearchSpace, architecture: Architecture, distance: int =
     Args:
         space: Measures the distance.
         architecture: The centre, a valid architecture.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
 
     Returns:
         The architecture itself, then the others, nearest first.
+
+    Raises:
+        ValueError: If ``distance`` is out of range.
 
     Example:
         >>> from genas.spaces import NASBench201
         >>> [len(neighborhood(NASBench201(), (0, 1, 2, 3, 4, 0), distance)) for distance in (1, 2)]
         [25, 265]
     """
+    _check(distance, space.num_genes)
     return [architecture, *space.neighbors(architecture, distance)]
 
 
@@ -64,22 +68,22 @@ def sampled_neighborhood(
         architecture: The centre, a valid architecture.
         samples: Number of architectures, the centre included; more than there are give them all.
         rng: Where the randomness comes from.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
 
     Returns:
         The architecture itself, then the others.
 
     Raises:
-        ValueError: If ``samples`` or ``distance`` is not positive.
+        ValueError: If ``samples`` is not positive or ``distance`` out of range.
     """
-    _check(distance)
+    _check(distance, space.num_genes)
     if samples < 1:
         raise ValueError(f"samples counts the architecture itself, so it must be at least 1, but got {samples}.")
     others = list(itertools.islice(space.neighbors(architecture, distance), samples))
     if len(others) < samples:
         return [architecture, *others]
     sizes = tuple(map(len, space.choices))
-    if space.is_product and _ball_size(sizes, distance) <= LISTABLE:
+    if space.is_product and neighborhood_size(sizes, distance) <= LISTABLE:
         moves = _moves(sizes, distance)
         picks = 1 + rng.choice(len(moves) - 1, samples - 1, replace=False)
         return [architecture, *_moved(space, architecture, moves[picks])]
@@ -96,6 +100,26 @@ def sampled_neighborhood(
         picks = rng.choice(len(rest), samples - len(found), replace=False)
         found.update(dict.fromkeys(rest[pick] for pick in picks))
     return list(found)
+
+
+def neighborhood_size(choices: Sequence[int], distance: int = 1) -> int:
+    """The number of architectures within a distance, the centre included, in a space of every combination of genes.
+
+    Args:
+        choices: The number of operations of each gene.
+        distance: From 1 to the number of genes.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> [neighborhood_size([5] * 6, distance) for distance in (1, 2, 6)]
+        [25, 265, 15625]
+    """
+    shells = [1] + [0] * distance
+    for number in choices:
+        shells = [here + (number - 1) * before for here, before in zip(shells, [0, *shells], strict=False)]
+    return sum(shells)
 
 
 def all_architectures(space: SearchSpace) -> list[Architecture]:
@@ -182,7 +206,7 @@ def aggregated_everywhere(
     Args:
         scores: Of all architectures, one axis per gene.
         aggregate: As for :func:`aggregated`; the mean is worked out by :func:`mean_everywhere`.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
         penalty: As for :func:`aggregated`.
 
     Returns:
@@ -199,7 +223,7 @@ def variance_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
 
     Args:
         scores: Of all architectures, one axis per gene.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
 
     Returns:
         Float64 array in the shape of ``scores``; the variance of the population.
@@ -220,7 +244,7 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
 
     Args:
         scores: Of all architectures, one axis per gene.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
 
     Returns:
         Float64 array in the shape of ``scores``; NaN where a member's score is NaN.
@@ -230,13 +254,13 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
         array([[3., 4.],
                [5., 6.]])
     """
-    _check(distance)
     tensor = np.asarray(scores, dtype=np.float64)
+    _check(distance, tensor.ndim)
     shells = np.zeros((distance + 1, *tensor.shape))
     shells[0] = tensor
     for axis in range(1, tensor.ndim + 1):
         shells[1:] += shells[:-1].sum(axis=axis, keepdims=True) - shells[:-1]
-    return np.asarray(shells.sum(axis=0) / _ball_size(tensor.shape, distance))
+    return np.asarray(shells.sum(axis=0) / neighborhood_size(tensor.shape, distance))
 
 
 def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:
@@ -244,17 +268,17 @@ def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:
 
     Args:
         scores: Of all architectures, one axis per gene.
-        distance: At least 1.
+        distance: From 1 to the number of genes.
 
     Yields:
         Arrays of shape ``(architectures, members)``, the architecture's own score first; architectures in the order of
         the flattened tensor.
 
     Raises:
-        ValueError: If ``distance`` is not positive.
+        ValueError: If ``distance`` is out of range.
     """
-    _check(distance)
     tensor = np.asarray(scores, dtype=np.float64)
+    _check(distance, tensor.ndim)
     moves = _moves(tensor.shape, distance)
     centres = np.stack(np.unravel_index(np.arange(tensor.size), tensor.shape), axis=-1)
     step = max(_CHUNK // len(moves), 1)
@@ -263,17 +287,9 @@ def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:
         yield tensor[tuple(np.moveaxis(members, -1, 0))]
 
 
-def _check(distance: int) -> None:
-    if distance < 1:
-        raise ValueError(f"distance must be at least 1, but got {distance}.")
-
-
-def _ball_size(sizes: Sequence[int], distance: int) -> int:
-    """Return the number of gene vectors within a Hamming distance."""
-    shells = [1] + [0] * distance
-    for size in sizes:
-        shells = [here + (size - 1) * before for here, before in zip(shells, [0, *shells], strict=False)]
-    return sum(shells)
+def _check(distance: int, genes: int) -> None:
+    if not 1 <= distance <= genes:
+        raise ValueError(f"distance must lie in 1 .. {genes}, the number of genes, but got {distance}.")
 
 
 @functools.cache

@@ -109,7 +109,8 @@ def _accuracy(row: Row, column: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise TableError(f"{row.place}: {column} must be an accuracy in percent, 0 .. 100, but is {text!r}.")
+        cure = "" if text.strip() else " Leave out what is missing with --partial."
+        raise TableError(f"{row.place}: {column} must be an accuracy in percent, 0 .. 100, but is {text!r}.{cure}")
     return value
 
 

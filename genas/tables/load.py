@@ -30,7 +30,7 @@ def load_table(path: Path | str) -> Table:
     """
     if str(path) == SHIPPED:
         return shipped_table()
-    header, architectures, values = read_table_file(Path(path))
+    header, architectures, values = read_table_file(Path(path).expanduser())
     try:
         return Table(
             spaces.space(header["space"]),

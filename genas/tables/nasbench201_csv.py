@@ -102,6 +102,11 @@ def _names(path: Path, columns: Sequence[Column] | None) -> list[str]:
         raise TableError(
             f"A NAS-Bench-201 CSV file has no column {', '.join(unknown)}; known: {', '.join(map(str, sorted(known)))}."
         )
+    if not is_nasbench201_csv(path):
+        raise TableError(
+            f"A NAS-Bench-201 CSV file has the columns {', '.join(_KEYS)} and some of {', '.join(COLUMNS)}, but {path} "
+            f"has {', '.join(header)}; import it as any CSV file, --kind csv."
+        )
     names = list(COLUMNS) if columns is None else [known[column] for column in columns]
     lacking = [name for name in (*_KEYS, *names) if name not in header]
     if lacking:

@@ -63,6 +63,8 @@ def read_table_file(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
         FileNotFoundError: If there is no such file.
         TableError: If it is damaged, something else, or of another version.
     """
+    if path.is_dir():
+        raise FileNotFoundError(f"a table is a file, but {path} is a folder; that of genas build-table has table.npz")
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}; make one with genas import-table")
     try:

@@ -133,7 +133,7 @@ def test_an_old_table_is_not_replaced_unasked(source: Path, capsys: pytest.Captu
         ([], "a CSV file needs --columns NAME=DATASET/KIND/EPOCHS"),
         (
             ["--columns", "cifar10/test/200", "--kind", "nasbench201-csv"],
-            "lacks the columns index, arch_str, c10_test_200",
+            "has arch, top1, noise; import it as any CSV file, --kind csv.",
         ),
         (
             ["--columns", "cifar10/test/20", "--kind", "nasbench201-csv"],

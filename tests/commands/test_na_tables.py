@@ -137,7 +137,8 @@ def test_tables_are_printed_and_written(files, tmp_path: Path, capsys: pytest.Ca
     assert set(result["results"]["E"]) == {"mean of 10", "mean of 25", "median of 10", "median of 25"}
     assert "0.66±0.03  0.66±0.02       0.64±0.03" in text  # the paper's baseline of table B
     assert "What differs from the paper: the search-time error is that of cifar10-valid/valid/12 instead of" in text
-    assert "architectures 30 instead of 100; steps 10 instead of 100" in text
+    assert "architectures 30 instead of 100; repeats 2 instead of 10; steps 10 instead of 100" in text
+    assert "neighbors" not in text
     assert result["published"]["A"]["sharp"]["imagenet16-120"] == [56.41, None]
 
 
@@ -183,6 +184,8 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
         ("like", ["--architectures", "1"], "architectures must lie in 2 .. 15625, but got 1"),
         ("like", ["--searches", "0"], "must be at least 1, but got 2, 10, 0 and"),
         ("like", ["--neighbors", "[0]"], "must be at least 1"),
+        ("like", ["--neighbors", "10,26"], "neighbors must be at most 25, all that lie within distance 1, but got 26"),
+        ("like", ["--distance", "7"], "distance must lie in 1 .. 6, the number of genes, but got 7"),
         ("nowhere", [], "no table at"),
     ],
 )

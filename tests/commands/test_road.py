@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from genas.cli import main
+from genas.commands.evolve import _folder_name
 from genas.commands.paths import absolute_data
 from genas.errors import RunError
 from genas.metrics import Angle, CostOf, ScoringSettings, architecture_cost, parse_metric
@@ -220,6 +221,16 @@ def test_wrong_arguments_say_what_to_do(
 ) -> None:
     assert run("evolve", supernet, "--out", tmp_path / "out", *EVOLVE, *words) != 0
     assert message in capsys.readouterr().err
+
+
+def test_long_metrics_have_folders_with_short_names() -> None:
+    long, other = (
+        f"{'+'.join(f'count(operation=nor_conv_{size}x{size})' for size in (1, 3))}+{last}" * 3 for last in "ab"
+    )
+    names = [_folder_name(metric, "evolution", 10**9, 10**9, 0) for metric in (long, other)]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 200
+    assert _folder_name("angle+16*flatness", "random", 5, None, 3) == "angle+16xflatness-random-max_macs=5-3"
 
 
 def test_other_settings_in_the_same_folder_are_refused(supernet: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,7 @@ def test_to_moves_every_split(data: ImageData) -> None:
     moved = replace(data, test=data.valid)
     assert all(split.images.device.type == "cpu" for split in moved.to("cpu").splits.values())
     on_meta = data.train.to("meta")
+    assert repr(on_meta).endswith("on meta)")
     assert (on_meta.images.device.type, on_meta.labels.device.type) == ("meta", "meta")
 
 

@@ -62,6 +62,15 @@ def test_limits_must_be_positive(option: str) -> None:
         load_data("digits", **{option: 0})  # type: ignore[arg-type]
 
 
+def test_a_limit_of_test_images_needs_some(tmp_path: Path) -> None:
+    images, labels = np.arange(320, dtype=np.uint8).reshape(20, 4, 4), np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels)
+    with pytest.raises(
+        ValueError, match=r"max_test limits the test images, but 'npz:.*own.npz' has none; leave it out"
+    ):
+        load_data(f"npz:{tmp_path / 'own.npz'}", max_test=3)
+
+
 def test_too_few_training_images_for_the_classes() -> None:
     with pytest.raises(ValueError, match="max_train must leave an image of each of the 10 classes, but got 9"):
         load_data("digits", max_train=9)

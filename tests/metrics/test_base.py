@@ -20,6 +20,12 @@ def test_scores_are_values_turned_so_that_higher_is_better(table_metric, context
     np.testing.assert_array_equal(down.values(context, architectures), [1.5, -2.0, np.nan])
 
 
+@pytest.mark.parametrize(("genes", "error"), [((0,) * 5, ValueError), ((-1,) * 6, ValueError), ((0.5,) * 6, TypeError)])
+def test_only_architectures_of_the_space_are_scored(genes, error, table_metric, context) -> None:
+    with pytest.raises(error):
+        table_metric({genes: 1.0}).score(context, [(0,) * 6, genes])
+
+
 def test_scores_are_float64_whatever_the_values_are(context) -> None:
     class Counting(Metric):
         name = "counting"

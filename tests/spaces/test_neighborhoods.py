@@ -125,8 +125,10 @@ def test_wrong_numbers_are_refused() -> None:
         lambda: sampled_neighborhood(NB201, (0,) * 6, 3, rng, 0),
         lambda: mean_everywhere(landscape(), 0),
         lambda: list(gathered(landscape(), -1)),
+        lambda: neighborhood(NB201, (0,) * 6, 7),
+        lambda: mean_everywhere(landscape(), 7),
     ):
-        with pytest.raises(ValueError, match="distance must be at least 1, but got"):
+        with pytest.raises(ValueError, match=r"distance must lie in 1 \.\. 6, the number of genes, but got (0|-1|7)\."):
             call()
 
 
@@ -196,16 +198,15 @@ def test_distance_one_is_the_formula_of_the_specification() -> None:
     np.testing.assert_allclose(mean_everywhere(scores), (sums - 5 * scores) / 25, rtol=1e-13)
 
 
-@pytest.mark.parametrize("distance", [1, 2, 3, 6, 9])
+@pytest.mark.parametrize("distance", [1, 2, 3, 6])
 def test_the_mean_of_the_means_is_the_mean(distance) -> None:
     scores = landscape(1)
     assert mean_everywhere(scores, distance).mean() == pytest.approx(scores.mean(), rel=1e-13)
 
 
-@pytest.mark.parametrize("distance", [6, 7])
-def test_the_largest_neighbourhood_is_the_space(distance) -> None:
+def test_the_largest_neighbourhood_is_the_space() -> None:
     scores = landscape(2)
-    np.testing.assert_allclose(mean_everywhere(scores, distance), scores.mean(), rtol=1e-12)
+    np.testing.assert_allclose(mean_everywhere(scores, 6), scores.mean(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("how", AGGREGATES)

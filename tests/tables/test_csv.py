@@ -125,7 +125,10 @@ def test_missing_cells_and_accuracies(write: Writer) -> None:
         import_nasbench201_csv(path)
     assert len(import_nasbench201_csv(path, partial=True)) == 11
     rows[2][2] = ""
-    with pytest.raises(TableError, match=r"csv, line 3: c10_test_200 must be an accuracy .* but is ''"):
+    with pytest.raises(
+        TableError,
+        match=r"csv, line 3: c10_test_200 must be an accuracy .* but is ''. Leave out what is missing with --partial",
+    ):
         import_nasbench201_csv(write([*rows, *benchmark_rows(15_625)[13:], benchmark_rows(5)[5]]))
     table = import_nasbench201_csv(write(rows), partial=True)
     assert (len(table.covered(TEST)), len(table.covered(Column("cifar10", "test", 12)))) == (10, 11)

@@ -124,6 +124,10 @@ def test_other_files(tmp_path: Path) -> None:
         load_table(path)
     with pytest.raises(FileNotFoundError, match=r"no table at .*nothing.npz; make one with genas import-table"):
         load_table(tmp_path / "nothing.npz")
+    with pytest.raises(
+        FileNotFoundError, match=r"a table is a file, but .* is a folder; that of genas build-table has"
+    ):
+        load_table(tmp_path)
 
 
 def test_the_shipped_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
