@@ -6,7 +6,7 @@ from genas.metrics.angle import Angle, AngleTable, angle_table
 from genas.metrics.base import Measurement, Metric, Needs
 from genas.metrics.baselines import Count, LiveEdges, Random
 from genas.metrics.bootstrap import STATISTICS, Estimate, RankingSettings, ranking_statistics, resample
-from genas.metrics.combination import Combined, Join, Term
+from genas.metrics.combination import POOL_JOINS, Combined, Join, Term
 from genas.metrics.context import Context
 from genas.metrics.cost import CostOf, Macs, Params, architecture_cost, context_cost
 from genas.metrics.evaluation import Accuracy, Loss, Outputs, Top5
@@ -28,6 +28,7 @@ from genas.metrics.table_accuracy import TableAccuracy, table_accuracy, table_fi
 __all__ = [
     "FEWEST_REPEATED",
     "METRICS",
+    "POOL_JOINS",
     "STATISTICS",
     "Accuracy",
     "Angle",

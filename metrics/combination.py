@@ -1,4 +1,4 @@
-"""Metrics joined into one: weighted sums as in GeNAS, standardised sums, rank sums."""
+"""Metrics joined into one: weighted sums as in GeNAS, standardised sums, sums of ranks or of their logarithms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from genas.metrics.context import Context
 from genas.seeding import generator
 from genas.spaces import Architecture
 
-Join = Literal["sum", "standardized", "rank"]
+Join = Literal["sum", "standardized", "rank", "log_rank"]
+
+POOL_JOINS: frozenset[Join] = frozenset({"rank", "log_rank"})
+"""The joins whose scores belong to the architectures that are scored together, not to each alone."""
 
 
 @final
@@ -52,14 +55,17 @@ class Combined(Metric):
         join: ``sum``; ``standardized``: each score minus the mean, over the standard deviation, of ``reference`` random
             architectures, so that weights need no tuning and a score still belongs to an architecture alone; ``rank``:
             weighted sum of the ranks among the architectures that are scored together, 0 for the worst to 1 for the
-            best, ties sharing their mean rank: for a fixed pool, not for a search.
+            best, ties sharing their mean rank: for a fixed pool, not for a search; ``log_rank``: weighted sum of
+            :math:`\log(r / m)` with the rank :math:`r`, 1 for the worst of :math:`m`, which puts first what no metric
+            ranks low, for a fixed pool too.
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:
         ValueError: If there is no term, or ``reference`` is less than 2.
 
     Reference:
-        Jeong et al., GeNAS, IJCAI 2023, Eq. 6 and Tables 8-10.
+        Jeong et al., GeNAS, IJCAI 2023, Eq. 6 and Tables 8-10. ``log_rank``: the non-linear ranking aggregation of Lee
+        & Ham, AZ-NAS, CVPR 2024.
     """
 
     name: ClassVar[str] = "combined"
@@ -125,11 +131,14 @@ class Combined(Metric):
         scores = _without_failures(metric.score(context, architectures))
         if self.join == "sum":
             return metric.scale * scores
-        if self.join == "rank":
+        if self.join in POOL_JOINS:
             from scipy.stats import rankdata  # a second to import, for every worker process too
 
             ranks = rankdata(scores, nan_policy="omit") if len(scores) else scores
-            return np.asarray((ranks - 1) / max(np.count_nonzero(~np.isnan(scores)) - 1, 1))
+            number = np.count_nonzero(~np.isnan(scores))
+            if self.join == "log_rank":
+                return np.asarray(np.log(ranks / max(number, 1)))
+            return np.asarray((ranks - 1) / max(number - 1, 1))
         mean, std = context.once(
             ("reference scores", metric, self.reference), lambda: self._reference_scores(metric, context)
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from genas.choices import check_choices
 from genas.metrics.base import Measurement, Metric, Needs
-from genas.metrics.combination import Combined
+from genas.metrics.combination import POOL_JOINS, Combined
 from genas.metrics.context import Context
 from genas.metrics.table_accuracy import TableAccuracy
 from genas.seeding import generator
@@ -50,7 +50,7 @@ class Neighborhood(Metric):
     (:func:`genas.spaces.neighborhoods.mean_everywhere`).
 
     Args:
-        base: The metric, or combination of metrics; not a rank sum, which belongs to a pool of architectures.
+        base: The metric, or combination of metrics; not one of ranks, which belong to a pool of architectures.
         aggregate: How the scores become one.
         distance: Radius of the neighbourhood, d in the paper.
         samples: Size of a random subset of the neighbourhood, the architecture itself included, n_nbr in the paper;
@@ -59,7 +59,7 @@ class Neighborhood(Metric):
         seed: Which draw of ``samples``, besides the root seed of the context.
 
     Raises:
-        ValueError: If a number is out of range, if an option would do nothing, or if the base metric is a rank sum.
+        ValueError: If a number is out of range, if an option would do nothing, or if the base metric is made of ranks.
 
     Reference:
         Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021, Eq. 1 and 3 and appendix A.1.
@@ -84,7 +84,7 @@ class Neighborhood(Metric):
             raise ValueError(f"penalty is a setting of aggregate=penalized, but aggregate is {self.aggregate}.")
         if self.seed and self.samples is None:
             raise ValueError("seed chooses the samples of a neighbourhood, but samples is None, which means all of it.")
-        if isinstance(self.base, Combined) and self.base.join == "rank":
+        if isinstance(self.base, Combined) and self.base.join in POOL_JOINS:
             raise ValueError(
                 "The scores in a neighbourhood must belong to the architectures alone, but a rank depends on the pool; "
                 "join the terms inside neighborhood(...) by sum or standardized."

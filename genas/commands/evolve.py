@@ -24,6 +24,7 @@ from genas.commands.results import draw_best, result_entry, short_name
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import (
+    POOL_JOINS,
     Angle,
     Context,
     CostOf,
@@ -99,8 +100,8 @@ def evolve(
             jacob_cov, of untrained networks; macs, params, count, live_edges, random, of none;
             table(column='...', path='...'), the truth itself; and those of other packages.
         join: How several metrics are joined: sum (GeNAS: angles over pi, flatness over its first noise level, others as
-            they are), standardized by the scores of random architectures, or by rank, which needs all architectures at
-            once: the searcher exhaustive.
+            they are), standardized by the scores of random architectures, or by rank or log_rank (AZ-NAS: puts first
+            what no metric ranks low), which need all architectures at once: the searcher exhaustive.
         noise: Weight noise of flatness.
         alpha: Weight of the loss at the first noise level in flatness.
         epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.
@@ -161,9 +162,9 @@ def evolve(
     refuse_unread(scoring, [scored_by])
     refuse_needless_join(join, [scored_by])
     exhaustive = searcher == "exhaustive"
-    if join == "rank" and not exhaustive:
+    if join in POOL_JOINS and not exhaustive:
         raise ValueError(
-            "A rank belongs to architectures that are scored together: join=rank needs the searcher exhaustive."
+            f"A rank belongs to architectures that are scored together: join={join} needs the searcher exhaustive."
         )
     if exhaustive and evolution != EvolutionConfig():
         raise ValueError("An exhaustive search has no settings of the evolution; leave them out.")

@@ -87,7 +87,7 @@ def rank(
         unique: Whether to rank one architecture of each class of isomorphic ones only; by default where the table has
             one training for all of a class.
         out: Folder of the ranking; by default a folder in RUN/rankings of the first supernet.
-        join: How several metrics in one are joined: sum (GeNAS), standardized, or rank.
+        join: How several metrics in one are joined: sum (GeNAS), standardized, rank, or log_rank (AZ-NAS).
         baselines: Whether to rank by costs, counts and chance too. There more is better.
         figures: Whether to draw the scores of every metric against the truth.
         scoring: On what subnets are evaluated.

@@ -121,6 +121,7 @@ def test_an_exhaustive_search_ranks_the_whole_space(supernet: Path, tmp_path: Pa
     ("words", "message"),
     [
         (["--join", "rank"], "join=rank needs the searcher exhaustive"),
+        (["--join", "log_rank"], "join=log_rank needs the searcher exhaustive"),
         (["--searcher", "exhaustive", "--generations", "3"], "has no settings of the evolution; leave them out"),
     ],
 )

@@ -43,7 +43,7 @@ def test_genas_joins_angle_over_pi_with_gamma_times_beta_times_flatness(context,
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-@pytest.mark.parametrize("join", ["sum", "rank"])
+@pytest.mark.parametrize("join", ["sum", "rank", "log_rank"])
 def test_gamma_zero_ranks_as_the_base_and_a_huge_gamma_as_the_other(join, table_metric, context) -> None:
     base = table_metric(table(3, 1, 5, 2, 4), name="base")
     other = table_metric(table(0.1, 0.5, 0.2, 0.4, 0.3), name="other")
@@ -69,7 +69,7 @@ def test_the_share_of_a_term_is_gamma_b_over_a_plus_gamma_b(gamma, percent, tabl
 def test_a_failure_of_any_term_is_a_failure(table_metric, context) -> None:
     first = table_metric(table(1, math.nan, 3), name="a")
     second = table_metric(table(1, 2, math.nan), name="b")
-    for join in ("sum", "rank"):
+    for join in ("sum", "rank", "log_rank"):
         scores = Combined((Term(first), Term(second)), join).score(context, KEYS[:3])
         assert np.isnan(scores).tolist() == [False, True, True]
 
@@ -160,6 +160,23 @@ def test_ranks_run_from_zero_to_one_and_ties_share_their_mean(table_metric, cont
     assert lower.score(context, KEYS).tolist() == [0.375, 1.0, 0.375, 0.75, 0.0]
 
 
+def test_logarithms_of_ranks_by_hand(table_metric, context) -> None:
+    first = table_metric(table(7.0, -1.0, 7.0, math.nan, 100.0), name="a", scale=1e6)
+    second = table_metric(table(1.0, 2.0, 3.0, 4.0, 5.0), name="b", higher_is_better=False)
+    scores = Combined((Term(first), Term(second, 2.0)), "log_rank").score(context, KEYS)
+    ranks = np.array([[2.5, 1.0, 2.5, math.nan, 4.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
+    np.testing.assert_allclose(scores, np.log(ranks[0] / 4) + 2 * np.log(ranks[1] / 5), rtol=1e-15)
+
+
+def test_logarithms_prefer_what_no_metric_ranks_low(table_metric, context) -> None:
+    """Ranks 2 and 3 against 1 and 5: the second has the larger sum, the first the larger product."""
+    first, second = table_metric(table(2, 1, 3, 4, 5), name="a"), table_metric(table(3, 5, 1, 2, 4), name="b")
+    terms = (Term(first), Term(second))
+    by_sum, by_log = (Combined(terms, join).score(context, KEYS) for join in ("rank", "log_rank"))
+    assert by_sum[0] < by_sum[1]
+    assert by_log[0] > by_log[1]
+
+
 def test_ranks_are_weighted_and_know_no_scale(table_metric, context) -> None:
     first = table_metric(table(1, 2, 3), name="a", scale=1e6)
     second = table_metric(table(-5e9, 0, -7e9), name="b")
@@ -179,7 +196,7 @@ def test_failures_take_no_rank(table_metric, context) -> None:
 def test_one_architecture_and_none(table_metric, context) -> None:
     metric = table_metric(table(3.0))
     assert Combined((Term(metric),), "rank").score(context, KEYS[:1]).tolist() == [0.0]
-    for join in ("sum", "rank"):
+    for join in ("sum", "rank", "log_rank"):
         assert Combined((Term(metric), Term(metric)), join).score(context, []).shape == (0,)
 
 

@@ -233,9 +233,10 @@ def test_options_that_are_wrong_or_do_nothing(options, message) -> None:
         Neighborhood(Angle(), **options)
 
 
-def test_rank_sums_are_refused_inside() -> None:
+@pytest.mark.parametrize("join", ["rank", "log_rank"])
+def test_ranks_are_refused_inside(join) -> None:
     with pytest.raises(ValueError, match="but a rank depends on the pool"):
-        Neighborhood(Combined((Term(Angle()), Term(Loss())), "rank"))
+        Neighborhood(Combined((Term(Angle()), Term(Loss())), join))
 
 
 def test_neighbourhoods_of_neighbourhoods(untrained, draw) -> None:

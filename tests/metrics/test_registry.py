@@ -96,7 +96,7 @@ def test_one_name_is_the_metric_itself_but_for_a_weight_or_another_join() -> Non
     assert isinstance(parse_metric("3*angle"), Combined)
 
 
-@pytest.mark.parametrize("join", ["sum", "standardized", "rank"])
+@pytest.mark.parametrize("join", ["sum", "standardized", "rank", "log_rank"])
 def test_the_join_is_passed_on(join) -> None:
     metric = parse_metric("angle+flatness", join=join)
     assert isinstance(metric, Combined)
