@@ -45,8 +45,8 @@ class Neighborhood(Metric):
     =============  ====================  ==========================================
 
     Values are scores of the base metric: higher is better whatever its orientation. Each architecture is measured once,
-    however many neighbourhoods it is in. Where the base metric runs no network and the space has every combination of
-    genes, all neighbourhoods are worked out at once, the mean in closed form
+    however many neighbourhoods it is in. Where the space has every combination of genes, and the base metric runs no
+    network or all architectures are scored, all neighbourhoods are worked out at once, the mean in closed form
     (:func:`genas.spaces.neighborhoods.mean_everywhere`).
 
     Args:
@@ -117,6 +117,8 @@ class Neighborhood(Metric):
         """
         if not self.measurements:
             return {}
+        if self._at_once(context, architectures):
+            return self.base.needs(context, all_architectures(context.space))
         members = dict.fromkeys(each for centre in architectures for each in self.members(context, centre))
         return self.base.needs(context, list(members))
 
@@ -137,7 +139,7 @@ class Neighborhood(Metric):
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The aggregated score of each architecture."""
-        if self.samples is None and is_listable(context.space) and _is_cheap(self.base):
+        if self._at_once(context, architectures):
             everywhere = context.once(("neighborhoods", self), lambda: self._everywhere(context))
             return np.asarray(everywhere[positions(context.space, architectures)])
         groups = [self.members(context, architecture) for architecture in architectures]
@@ -145,6 +147,12 @@ class Neighborhood(Metric):
         scores = self.base.score(context, list(rows))
         parts = [scores[[rows[each] for each in group]] for group in groups]
         return np.array([float(aggregated(part, self.aggregate, penalty=self.penalty)) for part in parts])
+
+    def _at_once(self, context: Context, architectures: Sequence[Architecture]) -> bool:
+        """Return whether to score the whole space: where that is free, or asked for anyway."""
+        if self.samples is not None or not is_listable(context.space):
+            return False
+        return _is_cheap(self.base) or len(set(architectures)) == context.space.size
 
     def _everywhere(self, context: Context) -> np.ndarray:
         """The aggregated scores of the whole space, one axis per gene."""

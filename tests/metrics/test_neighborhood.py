@@ -90,6 +90,22 @@ def test_costly_bases_are_asked_for_each_member_once(untrained) -> None:
     assert Slow.asked == [45]  # twice 25, of which both and three others are shared
 
 
+def test_costly_bases_are_worked_out_at_once_where_all_are_scored(untrained, draw) -> None:
+    everything = all_architectures(SPACE)
+    shuffled = [everything[place] for place in np.random.default_rng(0).permutation(len(everything))]
+    metric = Neighborhood(Slow(), "median")
+    Slow.asked.clear()
+    found = dict(zip(shuffled, metric.score(untrained, shuffled), strict=True))
+    assert Slow.asked == [15_625]
+    for centre in draw(SPACE, 3):
+        assert found[centre] == pytest.approx(by_hand(metric, untrained, centre), rel=1e-12)
+
+
+def test_what_all_neighbourhoods_need_is_needed_once(context) -> None:
+    everything = all_architectures(SPACE)
+    assert Neighborhood(Loss()).needs(context, everything) == Loss().needs(context, everything)
+
+
 def test_a_combination_of_cheap_metrics_is_cheap(untrained) -> None:
     Rugged.asked.clear()
     Neighborhood(parse_metric("live_edges")).score(untrained, [(0,) * 6])
