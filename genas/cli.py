@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import linecache
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, final
 
-from genas.errors import GenasError
+from genas.errors import is_refusal
 from genas.spelling import UsageError
 from genas.version import __version__
 
@@ -87,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        if not _is_on_purpose(error) or os.environ.get("GENAS_TRACEBACK"):
+        if not is_refusal(error) or os.environ.get("GENAS_TRACEBACK"):
             raise
         return _report(prog, _message(error), FAILED)
 
@@ -106,19 +104,6 @@ def _run(verb: Verb, prog: str, words: Sequence[str]) -> int:
     function(**arguments)
     sys.stdout.flush()
     return 0
-
-
-def _is_on_purpose(error: Exception) -> bool:
-    """Return whether the error is a message to the user: from a ``raise`` statement of genas, or about a file.
-
-    A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and shall show their tracebacks.
-    """
-    if isinstance(error, (GenasError, OSError)):
-        return True
-    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-    ours = str(frame.f_globals.get("__name__")).partition(".")[0] == "genas"
-    return ours and source.startswith("raise ") and isinstance(error, (ValueError, KeyError, TypeError, ImportError))
 
 
 def _message(error: Exception) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
+import traceback
+
 
 class GenasError(Exception):
     """Base class: the request was well-formed, but it cannot be carried out."""
@@ -25,3 +28,22 @@ class TrainingDiverged(GenasError):
 
 class TableError(GenasError):
     """A file of accuracies is damaged, incomplete, or not what it should be."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is a message to the user: from a ``raise`` statement of genas, or about a file.
+
+    A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and shall show their tracebacks.
+
+    Args:
+        error: As it was caught, in the process in which it was raised.
+
+    Returns:
+        Whether its message says all that the user needs.
+    """
+    if isinstance(error, (GenasError, OSError)):
+        return True
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    ours = str(frame.f_globals.get("__name__")).partition(".")[0] == "genas"
+    return ours and source.startswith("raise ") and isinstance(error, (ValueError, KeyError, TypeError, ImportError))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from genas.devices import keep_freed_memory
-from genas.errors import GenasError
+from genas.errors import GenasError, is_refusal
 from genas.spaces.base import Architecture
 
 Rows = Mapping[Architecture, np.ndarray]
@@ -48,12 +49,15 @@ def measure_in_parallel(
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, but got {chunk_size}.")
+    refusing = functools.partial(_measured, measure)
     chunks = [architectures[start : start + chunk_size] for start in range(0, len(architectures), chunk_size)]
-    futures = {executor.submit(measure, chunk): chunk for chunk in chunks}
+    futures = {executor.submit(refusing, chunk): chunk for chunk in chunks}
     try:
         for future in as_completed(futures):
             try:
                 rows = future.result()
+                if isinstance(rows, Exception):
+                    raise rows
             except BrokenExecutor as error:
                 raise GenasError(
                     "A worker process died, probably because memory ran out. Use fewer workers; the same command "
@@ -66,6 +70,18 @@ def measure_in_parallel(
     finally:
         for future in futures:
             future.cancel()
+
+
+def _measured(
+    measure: Callable[[Sequence[Architecture]], Rows], architectures: Sequence[Architecture]
+) -> Rows | Exception:
+    """Measure in a worker; what it refuses is raised where the user is told, without the traceback of the worker."""
+    try:
+        return measure(architectures)
+    except Exception as error:
+        if is_refusal(error):
+            return error
+        raise
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genas.errors import is_refusal
 from genas.search import measure_in_parallel, process_pool
 from genas.spaces import NASBench201
 
@@ -109,6 +110,14 @@ def test_failure_names_the_architectures_and_stops_the_rest() -> None:
         go_on.set()
     assert error.value.__notes__ == [f"while measuring the architectures {ARCHITECTURES[2:4]}"]
     assert len(begun) <= 6
+
+
+def test_what_a_worker_refuses_is_a_message_here() -> None:
+    """``check`` takes the chunk for an architecture and refuses it on purpose: the command line needs no traceback."""
+    with process_pool(1) as pool, pytest.raises(ValueError, match="must have 6 genes, but got 1") as error:
+        list(measure_in_parallel(pool, NASBench201().check, ARCHITECTURES[:1], 1))  # type: ignore[arg-type]
+    assert is_refusal(error.value)
+    assert error.value.__cause__ is None
 
 
 def test_leaving_the_loop_drops_what_has_not_begun() -> None:
