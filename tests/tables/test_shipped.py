@@ -56,10 +56,10 @@ def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table) -
     repeated = table.covered(table.find("cluttered-digits/seed=1"))
     readings = np.stack([table.values(each, repeated) for each in table.seeds(table.find("cluttered-digits"))])
     spread = readings.std(axis=0, ddof=1)
-    steady = [row for row in np.argsort(readings.mean(axis=0)) if spread[row] < 2]  # some trainings fail by chance
-    rows = [steady[len(steady) // 10], steady[-1]]
+    steady = [row for row in np.argsort(readings.mean(axis=0)) if spread[row] < 2]
+    rows = [steady[len(steady) // 20], steady[-1]]
     torch.set_num_threads(1)
     again = train_rows(plan, 0, [repeated[row] for row in rows])
     found, expected = np.array([100 * again[repeated[row]][1] for row in rows]), readings[:, rows].mean(axis=0)
-    assert np.diff(expected) > 20, "so that one is not within the noise of the other"
-    assert (np.abs(found - expected) < 8).all()
+    assert np.diff(expected) > 12, "so that one is not within the noise of the other"
+    assert (np.abs(found - expected) < 6).all()
