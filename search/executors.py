@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import signal
@@ -49,9 +48,8 @@ def measure_in_parallel(
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, but got {chunk_size}.")
-    refusing = functools.partial(_measured, measure)
     chunks = [architectures[start : start + chunk_size] for start in range(0, len(architectures), chunk_size)]
-    futures = {executor.submit(refusing, chunk): chunk for chunk in chunks}
+    futures = {executor.submit(_measured, measure, chunk): chunk for chunk in chunks}
     try:
         for future in as_completed(futures):
             try:

@@ -39,7 +39,8 @@ class Immediate(Executor):
         self.tasks: list[tuple[tuple[Any, ...], list[Architecture]]] = []
 
     def submit(self, task: Any, /, *given: Any, **named: Any) -> Future[Any]:
-        self.tasks.append((task.args[1], list(given[0])))
+        measure, architectures = given
+        self.tasks.append((measure.args[1], list(architectures)))
         future: Future[Any] = Future()
         future.set_result(task(*given, **named))
         return future
