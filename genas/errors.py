@@ -1,4 +1,7 @@
-"""Conditions that a caller may want to catch. The rest are ``ValueError``, ``TypeError``, ``KeyError``."""
+"""Conditions that a caller may want to catch, and what tells a message to the user from a bug.
+
+The other conditions are ``ValueError``, ``TypeError``, ``KeyError``.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ def measure_in_parallel(
     """Measure chunks of architectures in an executor's workers.
 
     Put each yielded chunk into the score store at once, and a kill costs only the chunks that were under way. When a
-    worker fails, its error is raised here with a note that names the architectures; chunks not yet begun are dropped.
+    worker fails, its error is raised here with a note that names the architectures (and, unless it is a message to the
+    user, the worker's traceback); chunks not yet begun are dropped.
 
     Args:
         executor: Any executor: :func:`process_pool`, a cluster's, or a thread pool.

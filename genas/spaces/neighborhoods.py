@@ -112,10 +112,14 @@ def neighborhood_size(choices: Sequence[int], distance: int = 1) -> int:
     Returns:
         The number.
 
+    Raises:
+        ValueError: If ``distance`` is out of range.
+
     Example:
         >>> [neighborhood_size([5] * 6, distance) for distance in (1, 2, 6)]
         [25, 265, 15625]
     """
+    _check(distance, len(choices))
     shells = [1] + [0] * distance
     for number in choices:
         shells = [here + (number - 1) * before for here, before in zip(shells, [0, *shells], strict=False)]
@@ -255,12 +259,12 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
                [5., 6.]])
     """
     tensor = np.asarray(scores, dtype=np.float64)
-    _check(distance, tensor.ndim)
+    members = neighborhood_size(tensor.shape, distance)
     shells = np.zeros((distance + 1, *tensor.shape))
     shells[0] = tensor
     for axis in range(1, tensor.ndim + 1):
         shells[1:] += shells[:-1].sum(axis=axis, keepdims=True) - shells[:-1]
-    return np.asarray(shells.sum(axis=0) / neighborhood_size(tensor.shape, distance))
+    return np.asarray(shells.sum(axis=0) / members)
 
 
 def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:

@@ -185,6 +185,7 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
         ("like", ["--searches", "0"], "must be at least 1, but got 2, 10, 0 and"),
         ("like", ["--neighbors", "[0]"], "must be at least 1"),
         ("like", ["--neighbors", "10,26"], "neighbors must be at most 25, all that lie within distance 1, but got 26"),
+        ("like", ["--distance", "0"], "distance must lie in 1 .. 6, the number of genes, but got 0"),
         ("like", ["--distance", "7"], "distance must lie in 1 .. 6, the number of genes, but got 7"),
         ("nowhere", [], "no table at"),
     ],
