@@ -93,7 +93,8 @@ def evolve(
 
     Args:
         run: Folder of the supernet, written by genas train-supernet.
-        out: Folder of the search; by default one in RUN/searches that is named after metric, searcher, limits and seed.
+        out: Folder of the search; by default one in RUN/searches that is named after metric, join, searcher, limits and
+            seed.
         metric: Metrics joined by +, each with an optional weight, such as angle+16*flatness, and with settings where
             they differ from the options below, such as flatness(alpha=0.5) or neighborhood(angle, distance=2). Known:
             accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
@@ -126,7 +127,7 @@ def evolve(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
-    folder = out or run / "searches" / _folder_name(metric, searcher, max_macs, max_params, seed)
+    folder = out or run / "searches" / _folder_name(metric, join, searcher, max_macs, max_params, seed)
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     run, precision = run.resolve(), device_facts(where, compute)["precision"]
@@ -203,15 +204,18 @@ def evolve(
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
-def _folder_name(metric: str, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int) -> str:
+def _folder_name(
+    metric: str, join: Join, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int
+) -> str:
     """Return the folder of a search, like ``neighborhood_angle_distance=2-max_macs=50000000-0``."""
     expression = re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")  # no shell reads it
     if len(expression) > _LONGEST_EXPRESSION:
         digest = hashlib.sha256(metric.encode()).hexdigest()[:8]
         expression = f"{expression[:_LONGEST_EXPRESSION]}-{digest}"
+    unusual = [*([] if join == "sum" else [join]), *([] if searcher == "evolution" else [searcher])]
     limits = {"max_macs": max_macs, "max_params": max_params}
-    others = [f"{name}={value}" for name, value in limits.items() if value is not None]
-    return "-".join([expression, *([] if searcher == "evolution" else [searcher]), *others, str(seed)])
+    limited = [f"{name}={value}" for name, value in limits.items() if value is not None]
+    return "-".join([expression, *unusual, *limited, str(seed)])
 
 
 def _names_within(metric: Metric) -> set[str]:

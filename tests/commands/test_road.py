@@ -228,10 +228,11 @@ def test_long_metrics_have_folders_with_short_names() -> None:
     long, other = (
         f"{'+'.join(f'count(operation=nor_conv_{size}x{size})' for size in (1, 3))}+{last}" * 3 for last in "ab"
     )
-    names = [_folder_name(metric, "evolution", 10**9, 10**9, 0) for metric in (long, other)]
+    names = [_folder_name(metric, "sum", "evolution", 10**9, 10**9, 0) for metric in (long, other)]
     assert len(set(names)) == 2
     assert max(map(len, names)) < 200
-    assert _folder_name("angle+16*flatness", "random", 5, None, 3) == "angle+16xflatness-random-max_macs=5-3"
+    assert _folder_name("angle+16*flatness", "sum", "random", 5, None, 3) == "angle+16xflatness-random-max_macs=5-3"
+    assert _folder_name("angle+loss", "log_rank", "exhaustive", None, None, 0) == "angle+loss-log_rank-exhaustive-0"
 
 
 def test_other_settings_in_the_same_folder_are_refused(supernet: Path, capsys: pytest.CaptureFixture[str]) -> None:
