@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import final
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from genas.commands.known_trainings import check_known, known_rows
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
+from genas.commands.table_training import KINDS, StandaloneNetwork, TrainingPlan, train_rows
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
 from genas.errors import TrainingDiverged
@@ -22,30 +22,14 @@ from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.seeding import generator
 from genas.spaces import Architecture, SearchSpace
-from genas.spaces import space as space_by_name
 from genas.spaces.neighborhoods import all_architectures, is_listable
-from genas.supernet import CellNetwork, StandaloneSettings, evaluate, fold_bn, train_standalone
-from genas.tables import Column, Kind, Table, dataset_of, load_table
-
-KINDS: tuple[Kind, ...] = ("valid", "test")
+from genas.supernet import StandaloneSettings
+from genas.tables import Column, Table, dataset_of, load_table
 
 _KEY = "accuracies of stand-alone networks, seed "
 
 _DRAWS = 1000
 """How many random architectures of a space too large to list are drawn, at most, for each different one."""
-
-
-@dataclass(frozen=True)
-class StandaloneNetwork:
-    """Size of the networks that are trained.
-
-    Args:
-        channels: Channels of the first cells; ``None``: the published number.
-        cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); ``None``: the published number.
-    """
-
-    channels: int | None = None
-    cells: int | None = None
 
 
 def build_table(
@@ -56,11 +40,12 @@ def build_table(
     space: str = "nasbench201",
     data: str = "cluttered-digits",
     data_options: DataOptions = DataOptions(),  # noqa: B008 (frozen)
-    network: StandaloneNetwork = StandaloneNetwork(),
+    network: StandaloneNetwork = StandaloneNetwork(),  # noqa: B008 (frozen)
     training: StandaloneSettings = StandaloneSettings(),  # noqa: B008 (frozen)
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
+    known: str | None = None,
     compare: str | None = None,
     progress: bool = True,
 ) -> None:
@@ -88,6 +73,8 @@ def build_table(
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
         workers: Processes, one thread each; by default all cores on a CPU, 1 on a GPU. The result does not depend on
             it.
+        known: Another table of such networks, a file or shipped: those that it has are taken from it, not trained
+            again. It must be of the same settings and images.
         compare: Another table, a file or shipped, to compare the accuracies with at the end.
         progress: Whether to show a progress bar.
     """
@@ -103,6 +90,7 @@ def build_table(
     )
     plan = TrainingPlan(space, place, options, dataset, network, training, seed, str(where))
     other = None if compare is None else _comparable(compare, plan)
+    begun = None if known is None else check_known(known, plan, images)
     order = _order(plan.search_space, architectures, seed)
     if repeated > len(order):
         raise ValueError(f"repeated must be at most the number of architectures, {len(order)}, but got {repeated}.")
@@ -116,6 +104,8 @@ def build_table(
         Run.create(out, {"command": "build-table", **settings}, facts) as run,
         ScoreStore(run.scores) as store,
     ):
+        if begun is not None:
+            _take_over(begun, plan, images, run, store, order)
         _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
         table = _table(plan, store, order, out.name, images.fingerprint)
         table.save(run.path / "table.npz")
@@ -135,88 +125,6 @@ def _check_counts(architectures: int | None, repeated: int, repeats: int, worker
             raise ValueError(f"{name} must be at least {least}, but got {value}.")
     if repeated and repeats == 1:
         raise ValueError(f"repeats must be at least 2 to train {repeated} architectures repeatedly, but got 1.")
-
-
-@final
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What a worker process needs to train any network of a table."""
-
-    space: str
-    data: str
-    data_options: DataOptions
-    dataset: str
-    network: StandaloneNetwork
-    training: StandaloneSettings
-    seed: int
-    device: str = "cpu"
-
-    @property
-    def search_space(self) -> SearchSpace:
-        """The space."""
-        return space_by_name(self.space)
-
-    def load_data(self) -> ImageData:
-        """The data set, on the device."""
-        return self.data_options.load(self.data, seed=self.seed).to(torch.device(self.device))
-
-    def column(self, kind: Kind, seed: int | None = None) -> Column:
-        """What the table calls an accuracy."""
-        return Column(self.dataset, kind, self.training.epochs, seed)
-
-    def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
-        """All operations with their initial weights: equal edges of all architectures start equally."""
-        skeleton = self.search_space.standalone_skeleton(
-            data.num_classes,
-            data.image_size,
-            data.image_channels,
-            channels=self.network.channels,
-            cells=self.network.cells,
-        )
-        return CellNetwork.initialised(self.search_space, skeleton, seed).to(torch.device(self.device))
-
-
-@functools.lru_cache(maxsize=1)
-def _worker_data(plan: TrainingPlan) -> ImageData:
-    return plan.load_data()
-
-
-@functools.lru_cache(maxsize=1)
-def _worker_network(plan: TrainingPlan, seed: int) -> CellNetwork:
-    return plan.initial_network(_worker_data(plan), seed)
-
-
-def train_rows(plan: TrainingPlan, seed: int, architectures: Sequence[Architecture]) -> dict[Architecture, np.ndarray]:
-    """Train networks in a worker process and measure them.
-
-    Args:
-        plan: How to train.
-        seed: Seed of initial weights and batches.
-        architectures: Which to train, one after the other.
-
-    Returns:
-        For each architecture the fractions of validation and test images that it classifies correctly; NaN for a split
-        that the data set does not have, and for both if the training diverged.
-    """
-    data, initial = _worker_data(plan), _worker_network(plan, seed)
-    rows = {}
-    for architecture in architectures:
-        try:
-            network = train_standalone(initial.subnet(architecture), data, plan.training, seed=seed)
-        except TrainingDiverged:
-            rows[architecture] = np.full(len(KINDS), np.nan)
-        else:
-            rows[architecture] = np.array(list(_accuracies(fold_bn(network), data)))
-    return rows
-
-
-def _accuracies(network: CellNetwork, data: ImageData) -> Iterator[float]:
-    for kind in KINDS:
-        split = data.splits.get(kind)
-        if split is None:
-            yield np.nan
-        else:
-            yield evaluate(network, data.normalize(split.images), split.labels, batch_size=128).accuracy
 
 
 def _comparable(path: str, plan: TrainingPlan) -> Table:
@@ -256,6 +164,21 @@ def _order(search_space: SearchSpace, count: int | None, seed: int) -> list[Arch
         f"{_DRAWS * count:,} random architectures of {search_space.name} have only {len(found)} different ones, but "
         f"{count} are wanted; ask for fewer."
     )
+
+
+def _take_over(
+    table: Table, plan: TrainingPlan, images: ImageData, run: Run, store: ScoreStore, order: Sequence[Architecture]
+) -> None:
+    """Put what another table knows into the store, but over nothing that is there."""
+    taken = 0
+    for seed, rows in known_rows(table, plan, images, order).items():
+        own = store.get(_key(seed), rows)
+        new = {architecture: row for architecture, row in rows.items() if architecture not in own}
+        store.put(_key(seed), new)
+        taken += len(new)
+    if taken:
+        run.log({"taken_over": taken, "from": table.name, "fingerprint": table.fingerprint})
+        say(f"taken over from {table.name}: {taken:,} networks")
 
 
 def _train_missing(
@@ -318,8 +241,7 @@ def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture],
             accuracies[plan.column(kind)] = means
     if not accuracies:
         raise TrainingDiverged("No training kept its loss finite; lower the learning rate, in a new folder.")
-    source = f"stand-alone networks trained by genas build-table on {plan.data}"
-    return Table.from_accuracies(plan.search_space, name, source, fingerprint, accuracies, isomorphic=True)
+    return Table.from_accuracies(plan.search_space, name, plan.source, fingerprint, accuracies, isomorphic=True)
 
 
 def _report_diverged(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture]) -> None:

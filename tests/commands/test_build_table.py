@@ -9,9 +9,12 @@ import torch
 
 from genas.cli import main
 from genas.commands import build_table as module
-from genas.commands.build_table import StandaloneNetwork, TrainingPlan, build_table, train_rows
+from genas.commands import table_training
+from genas.commands.build_table import build_table
+from genas.commands.table_training import StandaloneNetwork, TrainingPlan, train_rows
 from genas.data import DataOptions
 from genas.errors import RunError, TrainingDiverged
+from genas.runs import Run
 from genas.spaces import DARTS, NASBench201
 from genas.supernet import CellNetwork, LearningRate, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
 from genas.tables import Column, Table, load_table
@@ -134,7 +137,7 @@ def test_a_training_that_diverges_is_left_out_and_counted(
             raise TrainingDiverged("too high a rate")
         return train_standalone(network, *given, seed=seed)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "train_standalone", diverging)
+    monkeypatch.setattr(table_training, "train_standalone", diverging)
     table = built(tmp_path / "run", architectures=3)
     assert len(table) == 2
     lost = NASBench201().format(trainings[1][1])
@@ -171,7 +174,7 @@ def test_no_training_at_all_is_an_error(
     def diverging(*_: object, **__: object) -> None:
         raise TrainingDiverged("too high a rate")
 
-    monkeypatch.setattr(module, "train_standalone", diverging)
+    monkeypatch.setattr(table_training, "train_standalone", diverging)
     with pytest.raises(TrainingDiverged, match="No training kept its loss finite; lower the learning rate"):
         built(tmp_path / "run", architectures=1)
 
@@ -206,6 +209,72 @@ def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.Monke
         module._order(darts, 2, seed=0)
 
 
+def test_a_known_table_is_gone_on_from(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has is not trained again, and comes out as if it had been, to the last bit."""
+    built(tmp_path / "old", architectures=2, repeated=1, repeats=2)
+    known = str(tmp_path / "old" / "table.npz")
+    capsys.readouterr()
+    continued = built(tmp_path / "new", architectures=3, repeated=2, repeats=2, known=known)
+    assert "taken over from old: 3 networks" in capsys.readouterr().out
+    assert len(trainings) == len(set(trainings)) == 5
+    whole = built(tmp_path / "whole", architectures=3, repeated=2, repeats=2)
+    assert continued.fingerprint == whole.fingerprint
+    built(tmp_path / "new", architectures=3, repeated=2, repeats=2, known=known)
+    assert "taken over" not in capsys.readouterr().out
+    assert len(Run.open(tmp_path / "new").read_log()) == 1
+
+
+def test_a_known_table_never_replaces_what_is_there(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]
+) -> None:
+    own = built(tmp_path / "run", architectures=1)
+    other = Table.from_accuracies(
+        own.space,
+        "other",
+        own.source,
+        own.checksum,
+        {column: {own.architectures[0]: 12.5} for column in own.columns},
+        isomorphic=True,
+    )
+    other.save(tmp_path / "other.npz")
+    assert built(tmp_path / "run", architectures=1, known=str(tmp_path / "other.npz")).fingerprint == own.fingerprint
+
+
+def test_a_data_set_without_test_images(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=np.arange(40) % 4)
+    only = {"data": f"npz:{tmp_path / 'own.npz'}", "data_options": DataOptions()}
+    old = built(tmp_path / "old", architectures=1, **only)
+    new = built(tmp_path / "new", architectures=1, known=str(tmp_path / "old" / "table.npz"), **only)
+    assert {column.kind for column in new.columns} == {"valid"}
+    assert new.fingerprint == old.fingerprint
+    assert len(trainings) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"training": StandaloneSettings(epochs=1, batch_size=16)}, "must have the training of this one, .*, but"),
+        ({"network": StandaloneNetwork(2, 1)}, "must have the training of this one, .*, but"),
+        ({"seed": 1}, "must have the training of this one, .*, but"),
+        ({"space": "darts", "architectures": 1}, "must have the space of this one, 'darts', but .* has 'nasbench201'"),
+        (
+            {"data_options": DataOptions(max_train=64, max_valid=30, max_test=40)},
+            "must have the fingerprint of the images of this one",
+        ),
+    ],
+)
+def test_a_known_table_of_other_networks_is_refused(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], changed: dict[str, object], message: str
+) -> None:
+    built(tmp_path / "old", architectures=1)
+    with pytest.raises(ValueError, match=message):
+        built(tmp_path / "new", **({"architectures": 1, "known": str(tmp_path / "old" / "table.npz")} | changed))
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -213,6 +282,7 @@ def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.Monke
         (["--repeats", "0"], "repeats must be at least 1, but got 0"),
         (["--architectures", "6467", "--data", "digits"], "nasbench201 has 6466 different architectures, but got 6467"),
         (["--compare", "nowhere.npz"], "nowhere.npz"),
+        (["--known", "nowhere.npz"], "nowhere.npz"),
         (
             ["--compare", "shipped"],
             "must have digits-valid/valid/1 or digits-valid/test/1, but shipped has cluttered-digits/",

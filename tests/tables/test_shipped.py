@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from genas.commands.build_table import StandaloneNetwork, TrainingPlan, train_rows
+from genas.commands.known_trainings import check_known
+from genas.commands.table_training import StandaloneNetwork, TrainingPlan, train_rows
 from genas.data import DataOptions, load_data
 from genas.spaces import NASBench201
 from genas.supernet import LearningRate, StandaloneSettings
@@ -21,6 +22,22 @@ RECIPE = Path(__file__).resolve().parents[2] / "tools" / "recipes" / "table-clut
 @pytest.fixture(scope="module")
 def table() -> Table:
     return shipped_table()
+
+
+@pytest.fixture(scope="module")
+def plan() -> TrainingPlan:
+    """What the recipe says."""
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    training = StandaloneSettings(
+        **{**recipe["training"], "learning_rate": LearningRate(**recipe["training"]["learning_rate"])}
+    )
+    network = StandaloneNetwork(**recipe["network"])
+    return TrainingPlan(recipe["space"], recipe["data"], DataOptions(), recipe["data"], network, training, seed=0)
+
+
+def test_its_recipe_goes_on_from_it(table: Table, plan: TrainingPlan) -> None:
+    known = check_known("shipped", plan, plan.load_data())
+    assert known.fingerprint == table.fingerprint
 
 
 def test_it_belongs_to_the_images_that_genas_makes(table: Table) -> None:
@@ -39,20 +56,7 @@ def test_its_accuracies_are_plausible(table: Table) -> None:
     assert len(table.seeds(test)) == 3
 
 
-def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table) -> None:
-    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    training = StandaloneSettings(
-        **{**recipe["training"], "learning_rate": LearningRate(**recipe["training"]["learning_rate"])}
-    )
-    plan = TrainingPlan(
-        recipe["space"],
-        recipe["data"],
-        DataOptions(),
-        recipe["data"],
-        StandaloneNetwork(**recipe["network"]),
-        training,
-        seed=0,
-    )
+def test_training_again_gives_the_same_within_the_noise_of_seeds(table: Table, plan: TrainingPlan) -> None:
     repeated = table.covered(table.find("cluttered-digits/seed=1"))
     readings = np.stack([table.values(each, repeated) for each in table.seeds(table.find("cluttered-digits"))])
     spread = readings.std(axis=0, ddof=1)

@@ -1,0 +1,71 @@
+"""Networks that another table already has, for one that goes on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from genas.commands.table_training import KINDS, TrainingPlan
+from genas.data import ImageData
+from genas.spaces import Architecture
+from genas.tables import Table, load_table
+
+Rows = dict[Architecture, np.ndarray]
+
+
+def check_known(path: str, plan: TrainingPlan, images: ImageData) -> Table:
+    """A table of networks that were trained as the plan says.
+
+    Args:
+        path: File of the table, or ``shipped``.
+        plan: How networks are trained.
+        images: On what.
+
+    Returns:
+        The table.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TableError: If it is no table.
+        ValueError: If its networks were trained otherwise, or on other images.
+    """
+    table = load_table(path)
+    for what, theirs, ours in (
+        ("space", table.space.name, plan.space),
+        ("training", table.source, plan.source),
+        ("fingerprint of the images", table.checksum, images.fingerprint),
+    ):
+        if theirs != ours:
+            raise ValueError(
+                f"A known table must have the {what} of this one, {ours!r}, but {path} has {theirs!r}; "
+                "leave it out, or give its settings."
+            )
+    return table
+
+
+def known_rows(
+    table: Table, plan: TrainingPlan, images: ImageData, architectures: Sequence[Architecture]
+) -> dict[int, Rows]:
+    """What the table knows of some architectures.
+
+    Args:
+        table: From :func:`check_known`.
+        plan: How its networks were trained.
+        images: The data set.
+        architectures: Which to look up.
+
+    Returns:
+        For each seed the rows that training would give, to the last bit: see
+        :func:`genas.commands.table_training.train_rows`. An architecture that a seed lacks is left out.
+    """
+    sizes = {kind: len(images.splits[kind].labels) for kind in KINDS if kind in images.splits}
+    found = {}
+    for seed in sorted(int(column.seed) for column in table.seeds(plan.column("valid")) if column.seed is not None):
+        rows = np.full((len(architectures), len(KINDS)), np.nan)
+        for kind, size in sizes.items():
+            percent = table.values(plan.column(kind, seed), architectures, missing="nan")
+            rows[:, KINDS.index(kind)] = np.rint(percent / 100 * size) / size  # right answers are whole numbers
+        complete = np.isnan(rows).sum(axis=1) == len(KINDS) - len(sizes)
+        found[seed] = {arch: row for arch, row, known in zip(architectures, rows, complete, strict=True) if known}
+    return found
