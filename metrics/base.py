@@ -78,7 +78,7 @@ class Metric(abc.ABC):
 
     Attributes:
         name: The name on the command line.
-        unit: Unit of the values.
+        unit: Unit of the values, which figures show.
         higher_is_better: Orientation of the values; scores are always higher-is-better.
         cost_hint: What a value costs: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the
             weights), ``forward`` (runs the network).
@@ -88,9 +88,13 @@ class Metric(abc.ABC):
     """
 
     name: ClassVar[str]
-    unit: ClassVar[str] = ""
     higher_is_better: ClassVar[bool] = True
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "forward"
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values; none unless a subclass says so."""
+        return ""
 
     @property
     def scale(self) -> float:

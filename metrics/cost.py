@@ -86,6 +86,7 @@ class Macs(_CostMetric):
     """
 
     name: ClassVar[str] = "macs"
+    unit: ClassVar[str] = "macs"
 
     def number(self, costs: Cost) -> int:
         """The macs."""
@@ -102,6 +103,7 @@ class Params(_CostMetric):
     """
 
     name: ClassVar[str] = "params"
+    unit: ClassVar[str] = "weights"
 
     def number(self, costs: Cost) -> int:
         """The number of weights."""

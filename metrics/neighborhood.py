@@ -91,6 +91,11 @@ class Neighborhood(Metric):
             )
 
     @property
+    def unit(self) -> str:
+        """That of the base metric."""
+        return self.base.unit
+
+    @property
     def scale(self) -> float:
         """That of the base metric."""
         return self.base.scale

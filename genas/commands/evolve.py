@@ -179,6 +179,8 @@ def evolve(
     constraint = _constraint(trained, max_macs, max_params, cost_of)
     untried = Context(trained, scoring, seed=seed)
     check_inputs(untried, [scored_by], [untried.space.sample(generator(seed, "input check"))])
+    if constraint is not None:  # limits that nothing satisfies are refused before a folder is bound to them
+        _searcher(searcher, untried.space, evolution, constraint, seed, skip_twins=skip_twins).ask()
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
         ScoreStore(Run.open(run).scores) as store,

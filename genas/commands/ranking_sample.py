@@ -117,7 +117,8 @@ class Scorer:
                 if baselines and first is None:
                     compared = self._baselines(context, has_images=recipe.run is not None or recipe.data is not None)
                 first = first or store
-        return [*(ScoredMetric(label, False, _different(scores)) for label, scores in found.items()), *compared]
+        scored = [ScoredMetric(label, False, _different(scores), asked[label].unit) for label, scores in found.items()]
+        return [*scored, *compared]
 
     def _measure(
         self, context: Context, recipe: ContextRecipe, asked: Mapping[str, Metric], first: ScoreStore | None
@@ -132,8 +133,11 @@ class Scorer:
         names = [name for name in _BASELINES if has_images or name not in ("params", "macs")]
         if "nor_conv_3x3" not in self.space.operations:
             names.remove("count")
-        values = [parse_metric(name).values(context, self.architectures) for name in names]
-        return [ScoredMetric(name, True, (each,)) for name, each in zip(names, values, strict=True)]
+        metrics = {name: parse_metric(name) for name in names}
+        return [
+            ScoredMetric(name, True, (metric.values(context, self.architectures),), metric.unit)
+            for name, metric in metrics.items()
+        ]
 
 
 def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:

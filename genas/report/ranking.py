@@ -26,11 +26,13 @@ class ScoredMetric:
         is_baseline: Whether it is there for comparison: the bare number, more is better.
         scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, or one in all
             where they are the same for all: a baseline, a training-free metric on the same images.
+        unit: Their unit, empty for a bare number.
     """
 
     label: str
     is_baseline: bool
     scores: tuple[np.ndarray, ...]
+    unit: str = ""
 
     @property
     def failures(self) -> list[int]:

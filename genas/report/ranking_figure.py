@@ -92,6 +92,7 @@ def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int
         color=_FAINT if metric.metric.is_baseline else _INK,
         parse_math=False,
     )
+    axes.set_xlabel(metric.metric.unit, size=6, labelpad=1)
     axes.tick_params(labelsize=6, length=2)
     axes.xaxis.get_offset_text().set_fontsize(6)
     axes.locator_params(nbins=5)

@@ -203,6 +203,7 @@ def test_limits_hold_and_an_infeasible_one_is_an_error(
     assert all(entry["params"] <= 100_000 for entry in result(tmp_path / "a")["top"])
     assert run("evolve", supernet, "--out", tmp_path / "b", "--metric", "angle", "--max-params", "10", *ANGLES) == 1
     assert "params" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,11 @@ def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Rankin
     assert math.isnan(found.metrics[5].values("tau")[0])
 
 
+def test_a_panel_says_the_unit_of_the_scores() -> None:
+    figure = ranking_figure(ranking(ScoredMetric("angle", False, (UP,), "rad"), ScoredMetric("random", True, (UP,))))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["rad", ""]
+
+
 def test_the_title_says_whose_points_are_drawn() -> None:
     angle, chance = ScoredMetric("angle", False, (UP, DOWN, NOISY)), ScoredMetric("random", True, (UP,))
     titles = [ranking_figure(ranking(*metrics)).texts[0].get_text() for metrics in ((chance, angle), (chance,))]
