@@ -48,8 +48,8 @@ def conv2d(node: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 
 def _overruns(node: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     """Whether torch's gradient of the weight would write past its memory: a crash, or wrong numbers."""
-    # On a CPU that of a strided 1x1 convolution does, where the node has fewer channels than a block of oneDNN (its issue
-    # 6035): 8 with AVX2, where it was seen, 16 with AVX-512. Without the stride it is a convolution of fewer pixels.
+    # On a CPU that of a strided 1x1 convolution does, where the node has fewer channels than a block of oneDNN: 8 with
+    # AVX2, where it was seen, 16 with AVX-512 (issue 6035 of oneDNN). Every second pixel without stride is the same.
     return (
         node.device.type == "cpu"
         and node.shape[1] < _WIDEST_BLOCK
