@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, final
 
+from genas.choices import did_you_mean
 from genas.errors import is_refusal
 from genas.spelling import UsageError
 from genas.version import __version__
@@ -117,9 +117,8 @@ def _report(prog: str, message: str, code: int) -> int:
 
 
 def _unknown(word: str) -> str:
-    near = difflib.get_close_matches(word.replace("_", "-"), VERBS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"there is no verb {word!r}.{hint} Verbs: {', '.join(VERBS)}.\nSee genas --help."
+    near = did_you_mean(word.replace("_", "-"), VERBS)
+    return f"there is no verb {word!r}.{near} Verbs: {', '.join(VERBS)}.\nSee genas --help."
 
 
 def _help() -> str:

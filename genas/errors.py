@@ -5,8 +5,9 @@ The other conditions are ``ValueError``, ``TypeError``, ``KeyError``.
 
 from __future__ import annotations
 
-import linecache
-import traceback
+from opcode import opmap
+
+_RAISE = opmap["RAISE_VARARGS"]
 
 
 class GenasError(Exception):
@@ -46,7 +47,10 @@ def is_refusal(error: Exception) -> bool:
     """
     if isinstance(error, (GenasError, OSError)):
         return True
-    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-    ours = str(frame.f_globals.get("__name__")).partition(".")[0] == "genas"
-    return ours and source.startswith("raise ") and isinstance(error, (ValueError, KeyError, TypeError, ImportError))
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not isinstance(error, (ValueError, KeyError, TypeError, ImportError)):
+        return False
+    ours = str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] == "genas"
+    return ours and last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -55,6 +56,18 @@ def write_json(path: Path, value: object) -> None:
         value: Plain values. NaN and infinity are no JSON and refused: give ``None`` in their place.
     """
     write_text(path, to_json(value, indent=2) + "\n")
+
+
+def json_number(value: float | None) -> float | None:
+    """A number as JSON can hold it: ``None`` for NaN.
+
+    Args:
+        value: Finite or NaN; ``None`` stays.
+
+    Returns:
+        A finite number or ``None``.
+    """
+    return None if value is None or math.isnan(value) else value
 
 
 def to_json(value: object, indent: int | None = None) -> str:

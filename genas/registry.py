@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, final
+
+from genas.choices import did_you_mean
 
 T = TypeVar("T")
 
@@ -82,6 +83,4 @@ class Registry(Mapping[str, T]):
 
     def _unknown(self, name: str) -> str:
         known = sorted(self)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"There is no {self._kind} named {name!r}.{hint} Known: {', '.join(known)}."
+        return f"There is no {self._kind} named {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."

@@ -21,10 +21,8 @@ import yaml
 
 from genas.environment import environment
 from genas.errors import RunError
-from genas.files import atomic_write, remove_unfinished, to_json, write_json, write_text
+from genas.files import remove_unfinished, to_json, write_json, write_text
 from genas.locks import FileLock
-
-__all__ = ["Run", "atomic_write", "write_json", "write_text"]
 
 _CONFIG, _ENVIRONMENT, _LOCK = "config.yaml", "environment.json", ".lock"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genas.metrics.angle import Angle, AngleTable, angle_table
-from genas.metrics.base import Measurement, Metric, Needs
+from genas.metrics.base import Measurement, Metric, Needs, needs_of
 from genas.metrics.baselines import Count, LiveEdges, Random
 from genas.metrics.bootstrap import STATISTICS, Estimate, RankingSettings, ranking_statistics, resample
 from genas.metrics.combination import POOL_JOINS, Combined, Join, Term
@@ -72,6 +72,7 @@ __all__ = [
     "context_cost",
     "flatness",
     "kendall_tau",
+    "needs_of",
     "noise_ceiling",
     "parse_metric",
     "parse_terms",

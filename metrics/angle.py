@@ -64,14 +64,12 @@ class AngleTable:
         genes = np.asarray(architectures, dtype=np.int64).reshape(-1, self.space.num_genes)
         sums = np.tile(self.fixed, (len(genes), 1))
         live = np.zeros(len(genes), dtype=bool)
-        start = 0
-        for cell in self.space.cell_types:
-            part = slice(start, start + len(cell.edges))
-            multiplicities = _multiplicities(cell, genes[:, part])
-            chosen = self.edges[np.arange(part.start, part.stop), genes[:, part]]
+        for cell, columns in zip(self.space.cell_types, self.space.split(range(self.space.num_genes)), strict=True):
+            own = genes[:, columns]
+            multiplicities = _multiplicities(cell, own)
+            chosen = self.edges[columns, own]
             sums += np.einsum("ae,aes->as", multiplicities, chosen)
             live |= multiplicities.any(axis=1)
-            start = part.stop
         # The root of a square is exact, so equal vectors have the cosine 1 and opposite ones -1, to the last bit.
         cosines = np.clip(sums[:, 0] / np.sqrt(sums[:, 1] * sums[:, 2]), -1.0, 1.0)
         return np.where(live | (not self.dead_is_zero), np.arccos(cosines), 0.0)

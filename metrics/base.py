@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
@@ -147,7 +148,8 @@ class Metric(abc.ABC):
             architectures: Architectures of the context's space.
 
         Returns:
-            Float64 array of shape ``(len(architectures),)``; NaN where a measurement failed.
+            Float64 array of shape ``(len(architectures),)``; NaN where a value is not finite: an infinite one has
+            failed, too, and is not the best.
 
         Raises:
             ValueError: If an architecture is not valid.
@@ -157,4 +159,23 @@ class Metric(abc.ABC):
         for architecture, measurements in self.needs(context, architectures).items():
             context.prepare(measurements, [architecture])
         values = np.asarray(self.values(context, architectures), dtype=np.float64)
-        return values if self.higher_is_better else -values
+        scores = values if self.higher_is_better else -values
+        return np.where(np.isfinite(scores), scores, np.nan)
+
+
+def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:
+    """The needs of several metrics, each measurement once.
+
+    Args:
+        metrics: The metrics.
+        context: The supernet and what belongs to it.
+        architectures: Valid architectures.
+
+    Returns:
+        The measurements of each architecture.
+    """
+    needs: defaultdict[Architecture, dict[Measurement, None]] = defaultdict(dict)
+    for metric in metrics:
+        for architecture, measurements in metric.needs(context, architectures).items():
+            needs[architecture].update(dict.fromkeys(measurements))
+    return {architecture: tuple(measurements) for architecture, measurements in needs.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
@@ -10,7 +9,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from genas.choices import check_choices
-from genas.metrics.base import Measurement, Metric, Needs
+from genas.metrics.base import Measurement, Metric, Needs, needs_of
 from genas.metrics.context import Context
 from genas.seeding import generator
 from genas.spaces import Architecture
@@ -104,11 +103,7 @@ class Combined(Metric):
         scored = list(architectures)
         if self.join == "standardized":
             scored = [*self.reference_architectures(context), *scored]
-        needs: defaultdict[Architecture, dict[Measurement, None]] = defaultdict(dict)
-        for metric in self.parts:
-            for architecture, measurements in metric.needs(context, scored).items():
-                needs[architecture].update(dict.fromkeys(measurements))
-        return {architecture: tuple(measurements) for architecture, measurements in needs.items()}
+        return needs_of(self.parts, context, scored)
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The joined score of each architecture."""
@@ -128,7 +123,7 @@ class Combined(Metric):
         Returns:
             Float64 array of shape ``(len(architectures),)``.
         """
-        scores = _without_failures(metric.score(context, architectures))
+        scores = metric.score(context, architectures)
         if self.join == "sum":
             return metric.scale * scores
         if self.join in POOL_JOINS:
@@ -157,7 +152,7 @@ class Combined(Metric):
         return [context.space.sample(rng) for _ in range(self.reference)]
 
     def _reference_scores(self, metric: Metric, context: Context) -> tuple[float, float]:
-        scores = _without_failures(metric.score(context, self.reference_architectures(context)))
+        scores = metric.score(context, self.reference_architectures(context))
         known = scores[~np.isnan(scores)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
         if not -np.inf < low < high < np.inf:  # rounding gives equal scores a standard deviation above zero
@@ -166,8 +161,3 @@ class Combined(Metric):
                 f"{self.reference} random ones score from {low} to {high}; leave it out or use join='sum'."
             )
         return float(known.mean()), float(known.std())
-
-
-def _without_failures(scores: np.ndarray) -> np.ndarray:
-    """The scores, NaN where they are not finite: an infinite one has failed, too, and is not the best."""
-    return np.where(np.isfinite(scores), scores, np.nan)

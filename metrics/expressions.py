@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final, get_type_hints
 
+from genas.choices import did_you_mean
 from genas.metrics.base import Metric
 from genas.metrics.combination import Combined, Join, Term
 from genas.metrics.literals import described, fitted
@@ -239,9 +239,7 @@ def _place(name: str, key: str, known: Mapping[tuple[str, ...], Any]) -> tuple[s
     members = [place[-1] for place in known if key in place[:-1]]
     if members:
         raise ValueError(f"{key} of {name} is a group of settings; set one of {', '.join(members)}.")
-    near = difflib.get_close_matches(key, last, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} has no setting {key!r}.{hint} Settings: {', '.join(last) or 'none'}.")
+    raise ValueError(f"{name} has no setting {key!r}.{did_you_mean(key, last)} Settings: {', '.join(last) or 'none'}.")
 
 
 def _built(kind: Any, default: Any, values: Mapping[tuple[str, ...], Any]) -> Any:

@@ -64,7 +64,7 @@ class CellNetwork(nn.Module):
             )
         self.stems = build_stems(skeleton)
         self.blocks = nn.ModuleList()
-        by_type = self._split(self.candidates)
+        by_type = space.split(self.candidates)
         for block in skeleton.blocks:
             if block.kind == "residual":
                 self.blocks.append(ResidualReduction(block.in_channels[0], block.channels))
@@ -164,13 +164,6 @@ class CellNetwork(nn.Module):
         if any(len(edge) > 1 for edge in self.candidates):
             raise ValueError("A network with several operations on an edge needs a choice: network.path(architecture).")
         return self.path(tuple(edge[0] if edge else NONE for edge in self.candidates))
-
-    def _split(self, candidates: tuple[tuple[int, ...], ...]) -> list[tuple[tuple[int, ...], ...]]:
-        parts, start = [], 0
-        for cell in self.space.cell_types:
-            parts.append(candidates[start : start + len(cell.edges)])
-            start += len(cell.edges)
-        return parts
 
     def subnet(self, architecture: Architecture) -> CellNetwork:
         """The stand-alone network of an architecture with a copy of this network's weights and BN statistics.

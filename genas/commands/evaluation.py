@@ -153,24 +153,6 @@ def _joins(metric: Metric) -> bool:
     return (isinstance(metric, Combined) and len(metric.terms) > 1) or any(map(_joins, metric.parts))
 
 
-def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:
-    """What several metrics need, each measurement once.
-
-    Args:
-        metrics: The metrics.
-        context: The supernet and what belongs to it.
-        architectures: Valid architectures.
-
-    Returns:
-        The measurements of each architecture.
-    """
-    needs: defaultdict[Architecture, dict[Measurement, None]] = defaultdict(dict)
-    for metric in metrics:
-        for architecture, measurements in metric.needs(context, architectures).items():
-            needs[architecture].update(dict.fromkeys(measurements))
-    return {architecture: tuple(measurements) for architecture, measurements in needs.items()}
-
-
 def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
     """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
 

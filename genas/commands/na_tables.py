@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genas.commands import na_experiments as experiments
 from genas.commands.na_experiments import Landscape, Rows
 from genas.commands.na_published import DATASETS, PUBLISHED, SEARCH_COLUMN, Cell
-from genas.commands.reporting import say
+from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
-from genas.files import write_json
+from genas.files import json_number, write_json
 from genas.spaces.neighborhoods import AGGREGATES, neighborhood_size
 from genas.tables import Column, Table, load_table
 
@@ -158,37 +156,32 @@ def _printed(rows: Rows, published: Mapping[str, Mapping[str, Cell]]) -> str:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = []
     for name, row in rows.items():
-        lines.append([name, *(_cell(*_mean_and_spread(row[column])) for column in columns)])
+        lines.append([name, *(_cell(*mean_and_spread(row[column])) for column in columns)])
         if name in published:
             paper = published[name]
             lines.append(["paper", *(_cell(*paper[column]) if column in paper else "" for column in columns)])
     return text_table(["", *columns], lines)
 
 
-def _cell(mean: float, spread: float | None) -> str:
-    if math.isnan(mean):
+def _cell(mean: float | None, spread: float | None) -> str:
+    if mean is None or math.isnan(mean):
         return "-"
     return f"{mean:.2f}" if spread is None else f"{mean:.2f}±{spread:.2f}"
-
-
-def _mean_and_spread(sample: np.ndarray) -> Cell:
-    return float(sample.mean()), float(sample.std(ddof=1)) if len(sample) > 1 else None
 
 
 def _plain(rows: Rows) -> dict[str, Any]:
     return {
         name: {
-            column: {"mean": _finite(mean), "std": _finite(spread), "values": list(map(_finite, sample.tolist()))}
+            column: {
+                "mean": json_number(mean),
+                "std": json_number(spread),
+                "values": list(map(json_number, sample.tolist())),
+            }
             for column, sample in row.items()
-            for mean, spread in [_mean_and_spread(sample)]
+            for mean, spread in [mean_and_spread(sample)]
         }
         for name, row in rows.items()
     }
-
-
-def _finite(number: float | None) -> float | None:
-    """A tau of errors that all tie is not a number, which JSON can not say."""
-    return None if number is None or math.isnan(number) else number
 
 
 def _difference(seen: Column, truths: Mapping[str, Column], settings: Mapping[str, Any]) -> str:

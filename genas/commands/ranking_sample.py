@@ -11,8 +11,8 @@ from typing import Literal, final
 
 import numpy as np
 
-from genas.commands.evaluation import ContextRecipe, measure, needs_of
-from genas.metrics import Context, Metric, Needs, parse_metric
+from genas.commands.evaluation import ContextRecipe, measure
+from genas.metrics import Context, Metric, Needs, needs_of, parse_metric
 from genas.report import ScoredMetric
 from genas.runs import Run
 from genas.scores import ScoreStore
@@ -113,7 +113,7 @@ class Scorer:
                 context = recipe.context(store)
                 self._measure(context, recipe, asked, first)
                 for label, metric in asked.items():
-                    found[label].append(_finite(metric.score(context, self.architectures)))
+                    found[label].append(metric.score(context, self.architectures))
                 if baselines and first is None:
                     compared = self._baselines(context, has_images=recipe.run is not None or recipe.data is not None)
                 first = first or store
@@ -157,8 +157,3 @@ def _different(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """The scores of each supernet; of a metric that has the same with all, needing none of them, only one."""
     same = all(np.array_equal(scores[0], each, equal_nan=True) for each in scores[1:])
     return tuple(scores[:1] if same else scores)
-
-
-def _finite(scores: np.ndarray) -> np.ndarray:
-    """An infinite score has failed, as in a search."""
-    return np.where(np.isfinite(scores), scores, np.nan)

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from genas.files import json_number
 from genas.metrics import kendall_tau
 from genas.report.ranking import ScoredMetric
 
@@ -56,7 +57,7 @@ class Agreement:
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
-        values = [[[None if math.isnan(tau) else tau for tau in row] for row in each] for each in self.taus.tolist()]
+        values = [[list(map(json_number, row)) for row in each] for each in self.taus.tolist()]
         return {"metrics": list(self.labels), "supernets": values}
 
     def rows(self) -> list[list[str]] | None:

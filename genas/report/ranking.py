@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from genas.files import json_number
 from genas.metrics import FEWEST_REPEATED, Estimate, NoiseCeiling, RankingSettings, ranking_statistics
 from genas.spaces import Architecture, NASBench201, SearchSpace
 from genas.tables import Column
@@ -97,7 +98,7 @@ class RankedMetric:
         }
         if len(self.statistics) > 1:
             for summary, take in (("mean", np.mean), ("std", _std)):
-                known[summary] = {name: _plain(float(take(self.values(name)))) for name in self.statistics[0]}
+                known[summary] = {name: json_number(float(take(self.values(name)))) for name in self.statistics[0]}
         return known
 
 
@@ -259,9 +260,5 @@ def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _plain_numbers(numbers: Estimate | NoiseCeiling) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in asdict(numbers).items()}
+    return {name: json_number(value) for name, value in asdict(numbers).items()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from genas.choices import did_you_mean
 from genas.spaces.base import NONE, Architecture, CellType, SearchSpace
 from genas.spaces.darts_cell import CELLS, EDGES
 from genas.spaces.genes import integers_in, operation_index
@@ -32,11 +32,9 @@ def parse(space: SearchSpace, text: str) -> Architecture:
     name = text.strip().upper().replace("-", "_")
     numbers = integers_in(GENOTYPES.get(name, text))
     if numbers is None:
-        near = difflib.get_close_matches(name, GENOTYPES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"A DARTS architecture must be a genotype like {_EXAMPLE}, 28 comma-separated genes, or one of "
-            f"{', '.join(GENOTYPES)}, but got {text!r}.{hint}"
+            f"{', '.join(GENOTYPES)}, but got {text!r}.{did_you_mean(name, GENOTYPES)}"
         )
     halves = [len(re.findall(r"\d+", half)) for half in text.split("/")]
     if len(halves) > 1 and halves != [len(EDGES)] * len(CELLS):

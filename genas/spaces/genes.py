@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from genas.choices import did_you_mean
 from genas.spaces.base import Architecture, SearchSpace
 
 
@@ -86,8 +86,7 @@ def operation_index(space: SearchSpace, name: object, place: str) -> int:
     """
     if isinstance(name, str) and name in space.operations:
         return space.operations.index(name)
-    near = difflib.get_close_matches(str(name), space.operations, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"Every operation must be one of {', '.join(space.operations)}, but got {name!r} at {place}.{hint}"
+        f"Every operation must be one of {', '.join(space.operations)}, but got {name!r} at {place}."
+        + did_you_mean(str(name), space.operations)
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
+from genas.choices import did_you_mean
 from genas.tables.column import Column, read_parts
 
 
@@ -50,6 +50,4 @@ def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError
         An error that names the nearest column and lists all.
     """
     names = list(map(str, columns))
-    near = difflib.get_close_matches(text, names, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return KeyError(f"The table {table} has no column {text}.{hint} It has {', '.join(names)}.")
+    return KeyError(f"The table {table} has no column {text}.{did_you_mean(text, names)} It has {', '.join(names)}.")

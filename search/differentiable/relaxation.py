@@ -139,14 +139,13 @@ def _fan_ins(cell: CellType) -> list[int]:
 
 
 def _candidates_by_type(space: SearchSpace) -> list[int]:
-    counts, start = [], 0
-    for cell in space.cell_types:
-        found = {len(edge) for edge in space.candidates[start : start + len(cell.edges)]}
+    counts = []
+    for cell, edges in zip(space.cell_types, space.split(space.candidates), strict=True):
+        found = {len(edge) for edge in edges}
         if len(found) != 1:
             raise ValueError(
                 f"All edges of the {cell.name} cell of {space.name} must have equally many candidates for a softmax "
                 f"in one matrix, but they have {sorted(found)}."
             )
         counts.append(found.pop())
-        start += len(cell.edges)
     return counts

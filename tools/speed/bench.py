@@ -39,7 +39,7 @@ Timed = Callable[[int], float]
 METRIC = parse_metric("angle+accuracy+flatness")
 ANGLES, REFERENCE_ANGLES = 15_625, 20
 WARM_STEPS = 5
-MIXED = {"nasbench201": "3,1,2,1,3,2", "darts": "3,6,0,4,4,0,6,6,0,0,0,0,4,3,5,2,0,6,4,0,3,0,6,0,0,5,0,7"}
+MIXED = {"nasbench201": "3,1,2,1,3,2", "darts": "GENAS_FLATNESS_C10"}
 """The subnet whose evaluation is timed: one with most of the operations; GeNAS' flattest on CIFAR-10."""
 
 

@@ -1,0 +1,31 @@
+"""What tells a message to the user from a bug."""
+
+from __future__ import annotations
+
+import pytest
+
+from genas.errors import RunError, is_refusal
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "refusal"),
+    [
+        ("genas.metrics.angle", "raise ValueError('sigma must be positive.')", True),
+        ("genas.metrics", "try:\n  {}[0]\nexcept KeyError as error:\n  raise KeyError(1) from error", True),
+        ("genas.metrics.angle", "int('x')", False),
+        ("genas.metrics.angle", "{}['a']", False),
+        ("genas.metrics.angle", "raise ZeroDivisionError", False),
+        ("genas_plugin", "raise ValueError('sigma must be positive.')", False),
+        ("torch.nn", "raise ValueError('sigma must be positive.')", False),
+    ],
+)
+def test_a_refusal_is_an_error_that_genas_raises_itself(module: str, code: str, refusal: bool) -> None:
+    with pytest.raises(Exception) as caught:
+        exec(code, {"__name__": module})  # noqa: S102 (no source file: nothing may depend on one)
+    assert is_refusal(caught.value) is refusal
+
+
+def test_errors_without_a_traceback_are_refusals_by_their_type() -> None:
+    assert is_refusal(RunError("in use"))
+    assert is_refusal(FileNotFoundError("cells.csv"))
+    assert not is_refusal(ValueError("never raised"))
