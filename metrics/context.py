@@ -30,7 +30,7 @@ from genas.supernet.project import TrainedSupernet
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 """To be raised when calibration or evaluation changes what it computes: stored measurements are then made again."""
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genas.data import Augmentation, ImageData
-from genas.data.splits import stratified_subset
+from genas.data.splits import stratified_order
 from genas.seeding import generator, torch_generator
 from genas.supernet import Calibration
 
@@ -21,13 +21,12 @@ def validation_images(data: ImageData, limit: int | None, seed: int, dtype: torc
         dtype: Floating type of the images.
 
     Returns:
-        Images of shape ``(n, image_channels, H, W)`` and labels of shape ``(n,)``.
+        Images of shape ``(n, image_channels, H, W)`` and labels of shape ``(n,)``, in an order in which every batch
+        holds the classes in proportion: BN statistics of batches of a single class would take the class out of them.
     """
     split = data.valid
-    if limit is None or limit >= len(split):
-        return data.normalize(split.images, dtype), split.labels
-    positions = stratified_subset(split.labels.cpu().numpy(), limit, generator(seed, "validation images"))
-    chosen = torch.from_numpy(positions).to(split.labels.device)
+    order = stratified_order(split.labels.cpu().numpy(), generator(seed, "validation images"))[:limit]
+    chosen = torch.from_numpy(order).to(split.labels.device)
     return data.normalize(split.images[chosen], dtype), split.labels[chosen]
 
 

@@ -9,13 +9,14 @@ import torch
 from torch.nn import functional
 
 from genas.data import ImageData
+from genas.data.splits import stratified_order
 from genas.search.differentiable.objective import NetworkObjective
 from genas.search.differentiable.parts import Objective
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
 from genas.search.differentiable.search import Batch, DifferentiableSearch, SearchParts
 from genas.search.differentiable.settings import SearchSettings
 from genas.search.differentiable.stopping import Fixed, Outcome
-from genas.seeding import derived_seed
+from genas.seeding import derived_seed, generator
 from genas.spaces import Architecture
 from genas.supernet.mixtures import Mixture
 from genas.supernet.network import CellNetwork
@@ -64,6 +65,8 @@ class ProjectedSearch(DifferentiableSearch):
             )
         super().__init__(network, data, settings, parts, seed=seed, precision=precision)
         self.projection, self._pace = Projection(network.space, seed), projection
+        order = stratified_order(data.valid.labels.cpu().numpy(), generator(seed, "projection images"))
+        self._order = torch.from_numpy(order).to(data.valid.labels.device)
         self._rounds_after = self.projection.tuning_epochs(projection.interval)
         self.total_steps += self._rounds_after[-1] * self.steps_per_epoch
 
@@ -106,19 +109,24 @@ class ProjectedSearch(DifferentiableSearch):
         return Outcome(len(self.history) - 1, f"all {self.projection.rounds} rounds of projection are over")
 
     @torch.no_grad()
-    def validation_score(self, mixtures: Sequence[Mixture]) -> float:
-        """How well the supernet does on the whole validation split, with the BN statistics of its batches.
+    def validation_score(self, mixtures: Sequence[Mixture]) -> tuple[float, float]:
+        """Scores of the supernet on the whole validation split, with the BN statistics of its batches.
+
+        The batches are the same for all mixtures and hold the classes in proportion: BN takes what the images of a
+        batch have in common out of them, and with it the class if that is all one.
 
         Args:
             mixtures: One per cell type.
 
         Returns:
-            The accuracy in [0, 1], or the negative mean cross entropy, without label smoothing; higher is better.
+            The accuracy in [0, 1] and the negative mean cross entropy, without label smoothing; the criterion first,
+            the other one for ties. Higher is better.
         """
-        split, total = self.data.valid, 0.0
+        split, correct, loss = self.data.valid, 0.0, 0.0
         size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
-        for images, labels in zip(torch.split(split.images, size), torch.split(split.labels, size), strict=True):
-            batch = self.data.normalize(images, self.dtype), labels
+        for chosen in torch.split(self._order, size):
+            labels = split.labels[chosen]
+            batch = self.data.normalize(split.images[chosen], self.dtype), labels
             objective = NetworkObjective(
                 self.network,
                 search_batch=batch,
@@ -127,11 +135,10 @@ class ProjectedSearch(DifferentiableSearch):
                 seed=derived_seed(self.seed, "noise operations", self.step_number),
             )
             logits = objective.logits(batch[0], objective.spread(mixtures))
-            if self._pace.criterion == "accuracy":
-                total += float((logits.argmax(dim=1) == labels).sum())
-            else:
-                total -= float(functional.cross_entropy(logits, labels)) * len(labels)
-        return total / len(split)
+            correct += float((logits.argmax(dim=1) == labels).sum())
+            loss += float(functional.cross_entropy(logits, labels)) * len(labels)
+        accuracy, agreement = correct / len(split), -loss / len(split)
+        return (accuracy, agreement) if self._pace.criterion == "accuracy" else (agreement, accuracy)
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the search depends on, for ``torch.save``."""

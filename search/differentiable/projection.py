@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
@@ -17,8 +18,8 @@ from genas.spaces import Architecture, SearchSpace
 from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
-Score = Callable[[Sequence[Mixture]], float]
-"""From one mixture per cell type to how well the supernet does with them; higher is better."""
+Score = Callable[[Sequence[Mixture]], tuple[float, ...]]
+"""From one mixture per cell type to the score of the supernet with them, then what breaks ties; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +235,8 @@ def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[b
     return replace(mixture, operations=operations, edges=stays * (1.0 if mixture.edges is None else mixture.edges))
 
 
-def _checked(score: float) -> float:
-    if score != score:
+def _checked(score: tuple[float, ...]) -> tuple[float, ...]:
+    if any(map(math.isnan, score)):
         raise ValueError("The supernet's score must be a number, but is NaN: the weights or the losses diverged.")
     return score
 

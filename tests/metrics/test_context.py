@@ -31,6 +31,7 @@ from genas.metrics import (
     perturbed_parameters,
 )
 from genas.metrics import context as context_module
+from genas.metrics.images import validation_images
 from genas.scores import ScoreStore
 from genas.spaces import Architecture, NASBench201
 from genas.supernet import Calibration, CellNetwork, Evaluation
@@ -124,8 +125,8 @@ def test_evaluation_of_darts_equals_the_slow_reference(level, shared_trained, ma
 
 def test_statistics_of_each_batch_equal_the_supernet_in_training_mode(make_context, draw) -> None:
     context = make_context(settings=ScoringSettings(None, Calibration("batch"), batch_size=10))
-    images = context.data.normalize(context.data.valid.images, torch.float64)
-    network, labels = copy.deepcopy(context.supernet).train(), context.data.valid.labels
+    images, labels = validation_images(context.data, None, context.seed, torch.float64)
+    network = copy.deepcopy(context.supernet).train()
     for genes in draw(context.space, 3, seed=3):
         with torch.no_grad():
             logits = torch.cat([network(batch, network.path(genes)) for batch in images.split(10)])
@@ -204,6 +205,18 @@ def test_validation_images_are_drawn_once_with_the_classes_in_proportion(
     for image, label in zip(images, labels, strict=True):
         (where,) = torch.nonzero((everything == image).all(dim=(1, 2, 3)).flatten())
         assert context.data.valid.labels[where] == label
+
+
+def test_validation_images_that_are_stored_by_class_are_mixed(make_context, monkeypatch) -> None:
+    """BN with the statistics of a batch of one class hides which one it is."""
+    context = make_context(settings=ScoringSettings(None, Calibration(images=40)))
+    order = torch.argsort(context.data.valid.labels)
+    valid = replace(
+        context.data.valid, images=context.data.valid.images[order], labels=context.data.valid.labels[order]
+    )
+    monkeypatch.setattr(context, "_data", replace(context.data, valid=valid))
+    _, labels = evaluated_on(context, monkeypatch)
+    assert all(torch.bincount(batch, minlength=6).tolist() == [1] * 6 for batch in labels.split(6))
 
 
 def test_another_seed_draws_other_images(make_context, monkeypatch) -> None:

@@ -6,13 +6,12 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from genas.data import ImageData, Split
-from genas.data.splits import stratified_subset
+from genas.data.splits import stratified_order
 from genas.metrics import Accuracy, Angle, Context, Flatness, ScoringSettings
 from genas.metrics.noise import perturbed_parameters
 from genas.seeding import generator
@@ -66,9 +65,7 @@ def scoring_loaders(data: ImageData, scoring: ScoringSettings, seed: int, worker
     order = generator(seed, "calibration images").permutation(len(data.train))
     calibration = torch.from_numpy(order[: scoring.calibration.images])
     labels, count = data.valid.labels.numpy(), scoring.valid_images
-    validation = np.arange(len(labels))
-    if count is not None and count < len(labels):
-        validation = stratified_subset(labels, count, generator(seed, "validation images"))
+    validation = stratified_order(labels, generator(seed, "validation images"))[:count]
     parts = (data.train, calibration), (data.valid, torch.from_numpy(validation))
     first, second = (loader_of(split, data, chosen, workers) for split, chosen in parts)
     return first, second

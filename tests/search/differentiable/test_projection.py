@@ -31,13 +31,13 @@ class Oracle:
         self.values = [torch.rand(shape, generator=draws, dtype=torch.float64) for shape in shapes(found)]
         self.asked: list[Sequence[Mixture]] = []
 
-    def __call__(self, mixtures: Sequence[Mixture]) -> float:
+    def __call__(self, mixtures: Sequence[Mixture]) -> tuple[float]:
         self.asked.append(mixtures)
         total = 0.0
         for value, mixture in zip(self.values, mixtures, strict=True):
             edges = torch.ones(len(value)) if mixture.edges is None else mixture.edges
             total += float((value * mixture.operations * edges[:, None]).sum())
-        return total
+        return (total,)
 
 
 def projected(found: SearchSpace, oracle: Oracle, seed: int = 0) -> Projection:
@@ -70,6 +70,15 @@ def test_every_node_keeps_the_two_inputs_that_the_oracle_values_most(name: str) 
             kept = {edge for edge in range(first, last) if not removed[edge]}
             assert kept == {edge for edge in range(first, last) if genes[edge]}
             assert kept == set((first + torch.topk(values[first:last].amax(dim=1), 2).indices).tolist())
+
+
+def test_equal_scores_are_told_apart_by_what_follows_them() -> None:
+    """On few images many removals cost no image, and the first operation is ``none``."""
+    found, oracle = space("nasbench201"), Oracle(space("nasbench201"), 3)
+    projection = Projection(found, 0)
+    while projection.rounds_done < projection.rounds:
+        projection.run_round(uniform(found), lambda mixtures: (0.5, *oracle(mixtures)))
+    assert projection.chosen == oracle.values[0].argmax(dim=1).tolist()
 
 
 def test_a_removal_is_a_mask_and_the_other_weights_stay() -> None:
@@ -202,7 +211,7 @@ def test_nothing_is_read_off_before_the_end_and_scores_must_be_numbers() -> None
     with pytest.raises(ValueError, match="All 6 rounds must be over, but 0 are"):
         projection.architecture()
     with pytest.raises(ValueError, match="score must be a number, but is NaN"):
-        projection.run_round(uniform(found), lambda _: float("nan"))
+        projection.run_round(uniform(found), lambda _: (0.5, float("nan")))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genas.data import DataOptions, ImageData
+from genas.data.splits import stratified_order
 from genas.errors import TrainingDiverged
 from genas.runs import Run
 from genas.search.differentiable import (
@@ -41,8 +42,11 @@ from genas.search.differentiable import (
     Stopping,
     Unrolled,
     method,
+    projected_search,
 )
+from genas.search.differentiable.objective import NetworkObjective
 from genas.search.differentiable.stopping import final_outcome
+from genas.seeding import generator
 from genas.spaces import SearchSpace, space
 from genas.supernet import CellNetwork, fit
 from genas.supernet.mixtures import MixtureOptions
@@ -420,14 +424,32 @@ def test_the_validation_score_changes_nothing_and_is_what_it_says(make: Make, da
     before = tensors(search)
     found = search.validation_score(search.mixtures())
     assert all(torch.equal(before[name], value) for name, value in tensors(search).items())
-    images, (mixture,) = data.normalize(data.valid.images), search.mixtures()
+    order = torch.from_numpy(stratified_order(data.valid.labels.numpy(), generator(search.seed, "projection images")))
+    images, labels = data.normalize(data.valid.images[order]), data.valid.labels[order]
+    (mixture,) = search.mixtures()
     batches = [images[:5], images[5:10], images[10:]]
-    objective = search.objective((images, data.valid.labels), (images, data.valid.labels))
+    objective = search.objective((images, labels), (images, labels))
     with torch.no_grad():
         logits = torch.cat([objective.logits(batch, [mixture] * 3) for batch in batches])  # type: ignore[attr-defined]
-    accuracy = (logits.argmax(dim=1) == data.valid.labels).double().mean()
-    loss = torch.nn.functional.cross_entropy(logits, data.valid.labels)
-    assert found == pytest.approx(float(accuracy) if criterion == "accuracy" else -float(loss), rel=1e-6)
+    accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+    loss = float(torch.nn.functional.cross_entropy(logits, labels))
+    assert found == pytest.approx((accuracy, -loss) if criterion == "accuracy" else (-loss, accuracy), rel=1e-6)
+
+
+def test_removals_are_judged_on_batches_of_all_classes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is read class by class, and BN with the statistics of one class hides which one it is."""
+    data = DataOptions(max_train=15, max_valid=40).load("digits", seed=0)
+    order = torch.argsort(data.valid.labels)
+    valid = replace(data.valid, images=data.valid.images[order], labels=data.valid.labels[order])
+    search, seen = make(data=replace(data, valid=valid), projection=ProjectionSettings(), search_batch_size=20), []
+
+    def objective(network: CellNetwork, **given: Any) -> NetworkObjective:
+        seen.append(given["search_batch"][1])
+        return NetworkObjective(network, **given)
+
+    monkeypatch.setattr(projected_search, "NetworkObjective", objective)
+    search.validation_score(search.mixtures())
+    assert [torch.bincount(labels).tolist() for labels in seen] == [[2] * 10] * 2
 
 
 def test_a_projection_after_an_early_stop_is_refused(make: Make) -> None:
