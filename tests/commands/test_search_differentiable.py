@@ -48,7 +48,10 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("search", folder, "--method", "beta-darts", "--flatness", "a2m", *WORDS) == 0
     shown = capsys.readouterr().out
     found, log = result(folder), Run.open(folder).read_log()
-    assert shown.startswith("beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, beta_end=50.0, rho=0.01\n")
+    assert shown.startswith(
+        "beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, "
+        "regularizer=BetaDecay(strength=LinearSchedule(end=50.0)), flatness=A2M(rho=0.01)\n"
+    )
     assert "beta-darts + a2m, seed 0: all 2 epochs were run" in shown
     assert found["best"]["architecture"] in shown
     assert found["best"] == found["top"][0]
@@ -60,9 +63,9 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
     assert load_file(folder / "weights.safetensors")["alphas.0"].shape == (6, 5)
     config = Run.open(folder).config
-    assert config["method"]["beta_end"] == 50
+    assert config["method"]["regularizer"]["strength"]["end"] == 50
     assert config["network"]["affine"] is False
-    assert config["method"]["a2m"]["rho"] == 0.01
+    assert config["method"]["flatness"]["rho"] == 0.01
 
 
 def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_a_search_of_darts_cells(tmp_path: Path) -> None:
 def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> None:
     words = ["--method", "darts", "--flatness", "a2m", "--numbers", "code", "--a2m.epsilon", "0.1", *WORDS]
     assert run("search", tmp_path / "run", *words) == 0
-    chosen = Run.open(tmp_path / "run").config["method"]["a2m"]
+    chosen = Run.open(tmp_path / "run").config["method"]["flatness"]
     assert (chosen["curvature"], chosen["centre"], chosen["epsilon"]) == ("central_fd", "alpha_tilde", 0.1)
 
 
@@ -228,4 +231,4 @@ def test_a_table_of_another_space_is_refused(tmp_path: Path, table: Path, capsys
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("search", tmp_path / "run", *WORDS) == 0
     assert run("search", tmp_path / "run", *WORDS, "--method", "sdarts-rs") == 1
-    assert "method.smoothing: none in the folder, random now" in capsys.readouterr().err
+    assert "method.weight_step.class: Plain in the folder, RandomSmoothing now" in capsys.readouterr().err
