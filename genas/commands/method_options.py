@@ -214,7 +214,7 @@ def _check_replaceable(option: str, part: object, *known: type) -> None:
     """Refuse an option that would put another part in the place of one that it does not know."""
     if part is not None and not isinstance(part, known):
         raise ValueError(
-            f"{option} is set, but the method already has a {type(part).__name__} in that place; choose one."
+            f"{option} is set, but the method already has {type(part).__name__} in that place; choose one."
         )
 
 

@@ -149,7 +149,7 @@ def test_every_change_has_something_to_change() -> None:
         ({"partial_scope": "cell"}, "without partial_channels"),
         ({"projection_interval": 2}, "without select=projection"),
         ({"select": "projection", "stop": "eigenvalue"}, "choose one of both"),
-        ({"smoothing": "random", "alignment": 0.1}, "smoothing is set, but the method already has a LambdaHook"),
+        ({"smoothing": "random", "alignment": 0.1}, "smoothing is set, but the method already has LambdaHook"),
         ({"beta_slope": 0.5, "beta_end": 50.0}, "Exactly one of slope and end"),
         ({"alignment": -0.25}, "alignment's strength must be finite and not negative, but got -0.25"),
         ({"skip_strength": math.nan}, "skip connection's start must be finite and not negative, but got nan"),
@@ -163,7 +163,7 @@ def test_changes_that_cannot_be_or_do_nothing_are_refused(given: dict[str, Any],
 
 def test_options_do_not_throw_parts_away_that_they_do_not_know() -> None:
     own = Method(regularizer=Flat())
-    with pytest.raises(ValueError, match="beta_end is set, but the method already has a Flat in that place"):
+    with pytest.raises(ValueError, match="beta_end is set, but the method already has Flat in that place"):
         MethodChanges(beta_end=1.0).applied(own, NB201, SettingsChanges())
     with pytest.raises(ValueError, match="beta_weights is set, but nothing reads it without beta_slope or beta_end"):
         MethodChanges(beta_weights=(1.0,)).applied(own, NB201, SettingsChanges())
