@@ -271,7 +271,7 @@ def _different_settings(base: SeedResults, other: SeedResults) -> list[str]:
     found, known = dict(leaves(other.config)), dict(leaves(base.config))
     compared = ["network.", "method.settings.epochs", "method.settings.batch_size", "precision"]
     if other.title == base.title:
-        compared += ["method.", "na."]
+        compared += ["method."]
     names = [name for name in dict.fromkeys([*known, *found]) if name.startswith(tuple(compared))]
     return [name for name in names if found.get(name) != known.get(name)]
 

@@ -10,26 +10,20 @@ from typing import Any, final
 
 import torch
 
+from genas.commands.flatness_options import A2MChanges, FlatnessName, flattened
+from genas.commands.method_options import MethodChanges
+from genas.commands.method_record import described, recorded
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.commands.results import draw_best, result_entry
 from genas.commands.search_summary import Truth, report_runs, summarize
+from genas.commands.settings_options import SettingsChanges
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.errors import TrainingDiverged
 from genas.files import write_json
 from genas.runs import Run
-from genas.search.differentiable import (
-    A2MChanges,
-    A2MOptions,
-    DifferentiableSearch,
-    FlatnessName,
-    Method,
-    MethodChanges,
-    NAOptions,
-    Numbers,
-    SettingsChanges,
-)
+from genas.search.differentiable import NA, DifferentiableSearch, Method, Numbers
 from genas.search.differentiable import method as preset
 from genas.spaces import SearchSpace, cost
 from genas.spaces import space as space_by_name
@@ -51,7 +45,7 @@ def search_differentiable(
     settings: SettingsChanges = SettingsChanges(),  # noqa: B008 (frozen)
     parts: MethodChanges = MethodChanges(),  # noqa: B008 (frozen)
     a2m: A2MChanges = A2MChanges(),  # noqa: B008 (frozen)
-    na: NAOptions = NAOptions(),  # noqa: B008 (frozen)
+    na: NA = NA(),  # noqa: B008 (frozen)
     seed: int | None = None,
     seeds: tuple[int, ...] | None = None,
     table: str | None = None,
@@ -99,16 +93,13 @@ def search_differentiable(
         raise ValueError(f"seeds must be different numbers from 0 on, at least one, but got {seeds}.")
     if seed is not None and seeds is not None:
         raise ValueError("There must be one seed or several seeds, but both are given; choose one.")
-    for name, given in (("a2m", a2m != A2MChanges()), ("na", na != NAOptions())):
-        if given and flatness != name:
-            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
     search_space = space_by_name(space)
-    named = preset(method, search_space, numbers)
-    named = parts.applied(named, settings)
-    if flatness == "a2m":
-        named = replace(named, a2m=a2m.applied(named).resolved(search_space))
+    named = parts.applied(preset(method, search_space, numbers), search_space, settings)
+    named = flattened(named, search_space, flatness, numbers, a2m, na)
     where = resolve_device(device)
-    compute = resolve_precision("fp32" if precision == "auto" and named.needs_float32(flatness) else precision, where)
+    # Refuses a combination that is impossible before any file is written.
+    exact = named.needs_float32(search_space)
+    compute = resolve_precision("fp32" if precision == "auto" and exact else precision, where)
     facts = {**device_facts(where, compute), "threads": threads or available_cores()}
     plan = SearchPlan(
         method,
@@ -119,15 +110,13 @@ def search_differentiable(
         absolute_options(data_options),
         replace(network, affine=bool(network.affine)),
         named,
-        na.resolved(search_space) if flatness == "na" else na,
         where.type,
         facts["precision"],
     )
-    plan.check()  # before any file is written
     known = Truth.load(table, truth, search_space, data)
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
-    say(f"{plan.title} on {space}: {plan.description()}")
+    say(f"{plan.title} on {space}: {described(named)}")
     work = _Work(plan, data, data_options, facts, known, where, compute, checkpoint_seconds, progress)
     if seeds is None:
         work.search(run, seed or 0)
@@ -154,7 +143,6 @@ class SearchPlan:
     data_options: DataOptions
     network: NetworkOptions
     method: Method
-    na: NAOptions
     device: str
     precision: str
 
@@ -168,48 +156,14 @@ class SearchPlan:
         """The space."""
         return space_by_name(self.space)
 
-    def description(self) -> str:
-        """The epochs, all that the method has otherwise than first-order DARTS, and the options of its plug-in."""
-        found, plain = _flat(self.method), _flat(Method())
-        others = [f"{name}={value}" for name, value in found.items() if value != plain[name] and name != "epochs"]
-        if self.flatness == "a2m":
-            others += _others(self.method.a2m, A2MOptions())
-        elif self.flatness == "na":
-            others += _others(self.na, NAOptions())
-        return ", ".join([f"{self.method.settings.epochs} epochs", *others])
-
     def settings(self) -> dict[str, Any]:
         """The settings by name, for a run's ``config.yaml``."""
-        return dict(vars(self))
-
-    def check(self) -> None:
-        """Refuse a combination that is impossible.
-
-        Raises:
-            ValueError: Why it is.
-        """
-        self.method.parts(self.search_space, self.flatness, self.na)
-
-    def search(
-        self, network: CellNetwork, images: ImageData, seed: int, precision: torch.dtype
-    ) -> DifferentiableSearch:
-        """The search, not yet begun."""
-        return self.method.search(network, images, self.flatness, self.na, seed=seed, precision=precision)
+        return {**vars(self), "method": recorded(self.method)}
 
     def initial_network(self, images: ImageData, seed: int) -> CellNetwork:
         """The supernet before the search, on the CPU."""
         skeleton = self.network.skeleton(self.search_space, images)
         return CellNetwork.initialised(self.search_space, skeleton, seed, self.method.network_options)
-
-
-def _others(options: A2MOptions | NAOptions, usual: A2MOptions | NAOptions) -> list[str]:
-    return [f"{name}={value}" for name, value in vars(options).items() if value != vars(usual)[name]]
-
-
-def _flat(method: Method) -> dict[str, Any]:
-    """The numbers of a method by name, those of its settings among them."""
-    others = {name: value for name, value in vars(method).items() if name not in ("settings", "a2m")}
-    return {**vars(method.settings), **others}
 
 
 _OF_THE_EPOCH = ("train_loss", "search_loss", "search_loss_ahead", "skips", "nones", "disconnected")
@@ -235,7 +189,8 @@ class _Work:
         """One search before its first step, and its images on the CPU."""
         images = self.data_options.load(self.data, seed=seed)
         network = self.plan.initial_network(images, seed).to(self.device)
-        return self.plan.search(network, images.to(self.device), seed, self.precision), images
+        search = self.plan.method.search(network, images.to(self.device), seed=seed, precision=self.precision)
+        return search, images
 
     def search(self, folder: Path, seed: int) -> dict[str, Any]:
         """One search, to the end; returns what its ``result.json`` says."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from genas.search.differentiable.a2m import A2M
-from genas.search.differentiable.changes import A2MChanges, MethodChanges, SettingsChanges
+from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.curvature import dominant_eigenvalue, hessian
-from genas.search.differentiable.flatness import A2M_CODE, A2MOptions, FlatnessName, NAOptions, flat_gradient
+from genas.search.differentiable.flatness import A2M, A2M_CODE, NA, FlatMinima
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.lambda_hook import LambdaHook, alignment
-from genas.search.differentiable.methods import METHODS, Method, Numbers, method
+from genas.search.differentiable.methods import Method, PartialChannels
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
 from genas.search.differentiable.neighbors import AdditiveNeighbors, MultiplicativeNeighbors, Neighbors
 from genas.search.differentiable.objective import NetworkObjective
@@ -24,9 +23,10 @@ from genas.search.differentiable.parts import (
     WeightReport,
     WeightStep,
 )
+from genas.search.differentiable.presets import METHODS, Numbers, method
 from genas.search.differentiable.projected_search import ProjectedSearch
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
-from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule, Regularized
+from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule, Regularized, regularized
 from genas.search.differentiable.relaxation import SkipSchedule, Softmax
 from genas.search.differentiable.search import DifferentiableSearch, SearchParts
 from genas.search.differentiable.selection import ArgMax, Collapse, TopTwo, selection_for
@@ -46,8 +46,8 @@ __all__ = [
     "A2M",
     "A2M_CODE",
     "METHODS",
-    "A2MChanges",
-    "A2MOptions",
+    "NA",
+    "A2MGradient",
     "AdditiveNeighbors",
     "AdversarialSmoothing",
     "AlphaOptimization",
@@ -62,19 +62,18 @@ __all__ = [
     "Estimate",
     "FirstOrder",
     "Fixed",
-    "FlatnessName",
+    "FlatMinima",
     "LambdaHook",
     "LinearSchedule",
     "Method",
-    "MethodChanges",
     "MultiplicativeNeighbors",
-    "NAOptions",
     "NeighborhoodGradient",
     "Neighbors",
     "NetworkObjective",
     "Numbers",
     "Objective",
     "Outcome",
+    "PartialChannels",
     "Plain",
     "ProjectedObjective",
     "ProjectedSearch",
@@ -88,7 +87,6 @@ __all__ = [
     "SearchSettings",
     "SearchStep",
     "Selection",
-    "SettingsChanges",
     "SkipCount",
     "SkipSchedule",
     "SmoothingRadius",
@@ -101,8 +99,8 @@ __all__ = [
     "alignment",
     "dominant_eigenvalue",
     "final_outcome",
-    "flat_gradient",
     "hessian",
     "method",
+    "regularized",
     "selection_for",
 ]

@@ -19,7 +19,7 @@ Centre = Literal["alpha", "alpha_tilde"]
 
 @final
 @dataclass(frozen=True)
-class A2M(ArchitectureGradient):
+class A2MGradient(ArchitectureGradient):
     r"""The gradient of the loss that a step uphill leads to.
 
     With L the function of the gradient inside, g its gradient, H its Hessian and alpha~ = alpha + rho g(alpha),
@@ -90,6 +90,11 @@ class A2M(ArchitectureGradient):
     def unrolls_weights(self) -> bool:
         """Whether the gradient inside does."""
         return self.inner.unrolls_weights
+
+    @property
+    def small_difference(self) -> str:
+        """The step uphill is short."""
+        return "What A²M adds to the gradient"
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The loss after the step uphill."""

@@ -1,12 +1,13 @@
-"""The plug-ins for flat minima by name, with the numbers that suit a space: A²M and NA."""
+"""The plug-ins that make a search prefer flat minima of the architecture, around any gradient: A²M and NA."""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, final
 
 from genas.choices import check_choices
-from genas.search.differentiable.a2m import A2M, Centre, Curvature
+from genas.search.differentiable.a2m import A2MGradient, Centre, Curvature
 from genas.search.differentiable.neighborhood_gradient import Aggregate, NeighborhoodGradient
 from genas.search.differentiable.neighbors import (
     EPSILON,
@@ -16,32 +17,61 @@ from genas.search.differentiable.neighbors import (
     Neighbors,
 )
 from genas.search.differentiable.parts import ArchitectureGradient, Regularizer
-from genas.search.differentiable.regularizers import Regularized
+from genas.search.differentiable.regularizers import regularized
 from genas.spaces import SearchSpace
 
-FlatnessName = Literal["none", "a2m", "na"]
+
+class FlatMinima(abc.ABC):
+    """A plug-in that wraps the architecture's gradient so that the search prefers flat minima."""
+
+    def resolved(self, space: SearchSpace) -> FlatMinima:  # noqa: ARG002 (most have none)
+        """The same with the defaults for a space written out, for a record; here there are none."""
+        return self
+
+    @abc.abstractmethod
+    def wrap(
+        self, gradient: ArchitectureGradient, regularizer: Regularizer | None, space: SearchSpace
+    ) -> ArchitectureGradient:
+        """The gradient that the search descends.
+
+        Args:
+            gradient: The method's gradient.
+            regularizer: The method's regulariser; the result must include it, inside or outside of the plug-in
+                (:func:`genas.search.differentiable.regularized`).
+            space: The search space.
+
+        Returns:
+            The wrapped gradient.
+
+        Raises:
+            ValueError: If the plug-in does not work on this gradient or space.
+        """
 
 
+@final
 @dataclass(frozen=True)
-class A2MOptions:
-    """Options of A²M, which are described at :class:`A2M`.
+class A2M(FlatMinima):
+    """A²M: descends the loss one step uphill, see :class:`A2MGradient`.
 
     Args:
-        rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
-        curvature: How the product of Hessian and gradient is worked out.
-        epsilon: Length of its finite difference.
+        rho: Length of the step uphill; ``None``: 0.01 on NAS-Bench-201, 0.1 on DARTS.
+        curvature: As for :class:`A2MGradient`, like all that follows but ``perturb_regularizer``.
+        epsilon: Length of the finite difference.
         centre: Where the Hessian is taken.
         include_edge_logits: Whether the step uphill also moves the weights of edges.
         perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
         allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.
         compare_exact: Whether a finite difference is compared with the exact product for the log.
+
+    Raises:
+        ValueError: If ``curvature`` or ``centre`` is unknown; the numbers are checked when a gradient is wrapped.
     """
 
     rho: float | None = None
-    curvature: Curvature = A2M.curvature
-    epsilon: float = A2M.epsilon
-    centre: Centre = A2M.centre
-    include_edge_logits: bool = A2M.include_edge_logits
+    curvature: Curvature = A2MGradient.curvature
+    epsilon: float = A2MGradient.epsilon
+    centre: Centre = A2MGradient.centre
+    include_edge_logits: bool = A2MGradient.include_edge_logits
     perturb_regularizer: bool = False
     allow_unrolled: bool = False
     compare_exact: bool = False
@@ -50,21 +80,39 @@ class A2MOptions:
         check_choices(self)
 
     def rho_on(self, space: SearchSpace) -> float:
-        """The length on a space."""
+        """The length of the step uphill on a space."""
         return (1e-2 if space.is_product else 1e-1) if self.rho is None else self.rho
 
-    def resolved(self, space: SearchSpace) -> A2MOptions:
-        """The same with the default of the space written out, for a record."""
+    def resolved(self, space: SearchSpace) -> A2M:
+        """The same with the length for the space."""
         return replace(self, rho=self.rho_on(space))
 
+    def wrap(
+        self, gradient: ArchitectureGradient, regularizer: Regularizer | None, space: SearchSpace
+    ) -> ArchitectureGradient:
+        """The gradient after the step uphill; the regulariser is outside unless it is perturbed."""
+        inside, outside = (regularizer, None) if self.perturb_regularizer else (None, regularizer)
+        flat = A2MGradient(
+            regularized(gradient, inside),
+            self.rho_on(space),
+            curvature=self.curvature,
+            epsilon=self.epsilon,
+            centre=self.centre,
+            include_edge_logits=self.include_edge_logits,
+            allow_unrolled=self.allow_unrolled,
+            compare_exact=self.compare_exact,
+        )
+        return regularized(flat, outside)
 
-A2M_CODE = A2MOptions(curvature="central_fd", centre="alpha_tilde", perturb_regularizer=True)
+
+A2M_CODE = A2M(curvature="central_fd", centre="alpha_tilde", perturb_regularizer=True)
 """A²M as its authors' code computes it."""
 
 
+@final
 @dataclass(frozen=True)
-class NAOptions:
-    """Options of NA, which are described at :class:`NeighborhoodGradient` and :class:`Neighbors`.
+class NA(FlatMinima):
+    """NA: descends an aggregate of the losses in a neighbourhood, see :class:`NeighborhoodGradient`.
 
     Args:
         neighbors: How an edge of a neighbour differs.
@@ -74,6 +122,9 @@ class NAOptions:
         epsilon: Largest change of a weight by additive neighbours.
         scope: Where these edges are.
         deviation_weight: Weight of the standard deviation, with ``variance``.
+
+    Raises:
+        ValueError: If a word is unknown, or something is set that nothing reads.
     """
 
     neighbors: Literal["additive", "multiplicative"] = "additive"
@@ -93,9 +144,9 @@ class NAOptions:
             raise ValueError(
                 f"With a count of 1 there are no neighbours, so {given[0]} would do nothing; leave it out."
             )
-        if self.neighbors == "multiplicative" and self.epsilon != NAOptions.epsilon:
+        if self.neighbors == "multiplicative" and self.epsilon != NA.epsilon:
             raise ValueError("epsilon is a size of additive neighbours, but neighbors is multiplicative; leave it out.")
-        if self.aggregate != "variance" and self.deviation_weight != NAOptions.deviation_weight:
+        if self.aggregate != "variance" and self.deviation_weight != NA.deviation_weight:
             raise ValueError(
                 f"deviation_weight belongs to the aggregate variance, but aggregate is {self.aggregate}; leave it out."
             )
@@ -104,8 +155,8 @@ class NAOptions:
         """The distance in a space."""
         return (2 if space.is_product else 6) if self.distance is None else self.distance
 
-    def resolved(self, space: SearchSpace) -> NAOptions:
-        """The same with the default of the space written out, for a record."""
+    def resolved(self, space: SearchSpace) -> NA:
+        """The same with the distance for the space, unless there are no neighbours."""
         return self if self.count == 1 else replace(self, distance=self.distance_in(space))
 
     def neighbors_in(self, space: SearchSpace) -> Neighbors:
@@ -115,53 +166,15 @@ class NAOptions:
             return MultiplicativeNeighbors(space, distance, scope=self.scope)
         return AdditiveNeighbors(space, distance, epsilon=self.epsilon, scope=self.scope)
 
-
-def flat_gradient(
-    plain: ArchitectureGradient,
-    regularizer: Regularizer | None,
-    space: SearchSpace,
-    flatness: FlatnessName,
-    a2m: A2MOptions = A2MOptions(),
-    na: NAOptions = NAOptions(),
-) -> ArchitectureGradient:
-    """A gradient with its regulariser and one of the plug-ins.
-
-    Args:
-        plain: The gradient.
-        regularizer: Its regulariser, which stays outside of the plug-in unless A²M's options say otherwise.
-        space: The search space.
-        flatness: Which plug-in.
-        a2m: Options of A²M, read only if it is the plug-in.
-        na: Options of NA, likewise.
-
-    Returns:
-        The gradient to descend.
-
-    Raises:
-        ValueError: If the plug-in is unknown or the combination impossible.
-    """
-    if flatness not in ("none", "a2m", "na"):
-        raise ValueError(f"flatness must be none, a2m or na, but got {flatness!r}.")
-    gradient, outside = plain, regularizer
-    if flatness == "a2m":
-        if a2m.perturb_regularizer and regularizer is not None:
-            gradient, outside = Regularized(gradient, regularizer), None
-        gradient = A2M(
+    def wrap(
+        self, gradient: ArchitectureGradient, regularizer: Regularizer | None, space: SearchSpace
+    ) -> ArchitectureGradient:
+        """The gradient of the neighbourhood, the regulariser outside."""
+        near = NeighborhoodGradient(
             gradient,
-            a2m.rho_on(space),
-            curvature=a2m.curvature,
-            epsilon=a2m.epsilon,
-            centre=a2m.centre,
-            include_edge_logits=a2m.include_edge_logits,
-            allow_unrolled=a2m.allow_unrolled,
-            compare_exact=a2m.compare_exact,
+            self.neighbors_in(space),
+            count=self.count,
+            aggregate=self.aggregate,
+            deviation_weight=self.deviation_weight,
         )
-    elif flatness == "na":
-        gradient = NeighborhoodGradient(
-            gradient,
-            na.neighbors_in(space),
-            count=na.count,
-            aggregate=na.aggregate,
-            deviation_weight=na.deviation_weight,
-        )
-    return gradient if outside is None else Regularized(gradient, outside)
+        return regularized(near, regularizer)

@@ -133,6 +133,11 @@ class Unrolled(ArchitectureGradient):
         """True."""
         return True
 
+    @property
+    def small_difference(self) -> str:
+        """The step ahead is short."""
+        return "The look-ahead of the second order"
+
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The search loss at the weights one step ahead."""
         if self._length(step) == 0:

@@ -79,7 +79,12 @@ class LambdaHook(WeightStep):
         check_choices(self)
         check_length("epsilon", self.epsilon)
         if not 0 <= self.strength < math.inf:
-            raise ValueError(f"strength must be finite and not negative, but got {self.strength}.")
+            raise ValueError(f"The alignment's strength must be finite and not negative, but got {self.strength}.")
+
+    @property
+    def small_difference(self) -> str | None:
+        """The alignment's gradient, a quotient of differences."""
+        return "The gradient of Λ-DARTS' alignment" if self.strength > 0 else None
 
     def strength_at(self, epoch: int, epochs: int) -> float:
         """The strength in an epoch, counted from 0; zero in a search of one epoch."""

@@ -91,6 +91,11 @@ class NeighborhoodGradient(ArchitectureGradient):
         """Whether the gradient inside does."""
         return self.inner.unrolls_weights
 
+    @property
+    def small_difference(self) -> str | None:
+        """That of the gradient inside."""
+        return self.inner.small_difference
+
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The aggregate of the losses."""
         if self.count == 1:

@@ -179,6 +179,11 @@ class ArchitectureGradient(abc.ABC):
         """Whether the function looks ahead at what the weights will become."""
         return False
 
+    @property
+    def small_difference(self) -> str | None:
+        """What of the gradient is a difference that bfloat16 would turn into noise, for messages; here nothing."""
+        return None
+
     @abc.abstractmethod
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The function at a point, without its gradient.
@@ -237,6 +242,9 @@ class ArchitectureGradient(abc.ABC):
 class Regularizer(abc.ABC):
     """A term of the architecture's loss that needs no network."""
 
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 (most terms suit every space)
+        """Refuse a space that the term does not suit; here none."""
+
     @abc.abstractmethod
     def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
         """The term, differentiable with respect to the parameters."""
@@ -262,6 +270,11 @@ class WeightReport:
 
 class WeightStep(abc.ABC):
     """How the gradients of the weights are worked out."""
+
+    @property
+    def small_difference(self) -> str | None:
+        """What of them is a difference that bfloat16 would turn into noise, for messages; here nothing."""
+        return None
 
     def check(self, cell_types: Sequence[int]) -> None:  # noqa: B027 (most steps work on any network)
         """Refuse a network that the step can not work on; here none.

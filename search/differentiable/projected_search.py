@@ -82,7 +82,9 @@ class ProjectedSearch(DifferentiableSearch):
 
     def learning_rate(self, epoch: int, position: int) -> float:
         """The schedule's, and a constant one while the supernet is tuned."""
-        return self._pace.learning_rate if epoch >= self.settings.epochs else super().learning_rate(epoch, position)
+        if epoch >= self.settings.epochs:
+            return self._pace.tuning_rate(self.settings.learning_rate.start)
+        return super().learning_rate(epoch, position)
 
     def objective(self, search_batch: Batch, training_batch: Batch, precision: torch.dtype | None = None) -> Objective:
         """The losses of a step with the decisions applied."""

@@ -29,7 +29,8 @@ class ProjectionSettings:
     Args:
         interval: Epochs of tuning between two rounds.
         criterion: What a removal costs: validation ``accuracy``, or ``loss``.
-        learning_rate: Of the weights while they are tuned, constant; the momentum starts from zero.
+        learning_rate: Of the weights while they are tuned, constant; ``None``: a tenth of the search's first one. The
+            momentum starts from zero.
 
     Raises:
         ValueError: If a number or a word is out of range.
@@ -37,14 +38,18 @@ class ProjectionSettings:
 
     interval: int = 5
     criterion: Literal["accuracy", "loss"] = "accuracy"
-    learning_rate: float = 0.0025
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)
         if self.interval < 1:
             raise ValueError(f"interval must be at least 1, but got {self.interval}.")
-        if not 0 < self.learning_rate < float("inf"):
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate must be positive, but got {self.learning_rate}.")
+
+    def tuning_rate(self, first: float) -> float:
+        """The learning rate of the tuning after a search whose learning rate was ``first`` at its beginning."""
+        return first / 10 if self.learning_rate is None else self.learning_rate
 
 
 @final

@@ -19,6 +19,7 @@ from genas.search.differentiable.parts import (
     SearchStep,
 )
 from genas.search.differentiable.vectors import moved
+from genas.spaces import SearchSpace
 
 
 @final
@@ -85,14 +86,19 @@ class BetaDecay(Regularizer):
         if self.weights is not None and not all(0 <= weight < math.inf for weight in self.weights):
             raise ValueError(f"weights must be finite and not negative, but got {self.weights}.")
 
+    def check(self, space: SearchSpace) -> None:
+        """Refuse weights that are not one for each cell type of the space.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        self._check_types(len(space.cell_types))
+
     def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
         """The term. Parameters of edges, which are vectors, do not take part."""
         matrices = [alpha for alpha in alphas if alpha.dim() == 2]
+        self._check_types(len(matrices))
         weights = (1.0,) * len(matrices) if self.weights is None else self.weights
-        if len(weights) != len(matrices):
-            raise ValueError(
-                f"weights must have one number for each of the {len(matrices)} cell types, but got {weights}."
-            )
         terms = [
             weight * torch.logsumexp(matrix, dim=1).mean() for weight, matrix in zip(weights, matrices, strict=True)
         ]
@@ -101,6 +107,12 @@ class BetaDecay(Regularizer):
     def strength_at(self, epoch: int, epochs: int) -> float:
         """Lambda in an epoch."""
         return self.strength.at(epoch, epochs)
+
+    def _check_types(self, types: int) -> None:
+        if self.weights is not None and len(self.weights) != types:
+            raise ValueError(
+                f"The weights of β-decay must be one number for each of the {types} cell types, but got {self.weights}."
+            )
 
 
 @final
@@ -120,6 +132,11 @@ class Regularized(ArchitectureGradient):
     def unrolls_weights(self) -> bool:
         """Whether the gradient inside does."""
         return self.inner.unrolls_weights
+
+    @property
+    def small_difference(self) -> str | None:
+        """That of the gradient inside."""
+        return self.inner.small_difference
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The sum of both."""
@@ -153,3 +170,8 @@ class Regularized(ArchitectureGradient):
         strength = term.new_tensor(self.regularizer.strength_at(step.epoch, step.epochs))
         numbers = {"regularizer": term, "regularizer_strength": strength}
         return Estimate(estimate.value + term, total, {**estimate.diagnostics, **numbers})
+
+
+def regularized(gradient: ArchitectureGradient, regularizer: Regularizer | None) -> ArchitectureGradient:
+    """A gradient with a regulariser added, if there is one."""
+    return gradient if regularizer is None else Regularized(gradient, regularizer)

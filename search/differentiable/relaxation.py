@@ -53,7 +53,7 @@ class SkipSchedule:
     def __post_init__(self) -> None:
         check_choices(self)
         if not 0 <= self.start < math.inf:
-            raise ValueError(f"start must be finite and not negative, but got {self.start}.")
+            raise ValueError(f"The skip connection's start must be finite and not negative, but got {self.start}.")
 
     def at(self, progress: float) -> float:
         """The strength at a time in [0, 1]: epoch over number of epochs."""

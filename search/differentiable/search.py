@@ -55,6 +55,11 @@ class SearchParts:
     selection: Selection | None = None
     stopping: Stopping = field(default_factory=Fixed)
 
+    @property
+    def small_difference(self) -> str | None:
+        """What is a difference that bfloat16 would turn into noise, for messages; ``None``: nothing."""
+        return self.gradient.small_difference or self.weight_step.small_difference
+
 
 class DifferentiableSearch(Trainer):
     """Searches an architecture by descending in its relaxation while the supernet's weights are trained.

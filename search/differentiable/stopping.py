@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -66,6 +66,17 @@ class Stopping(abc.ABC):
     def wants_eigenvalue(self, epoch: int) -> bool:  # noqa: ARG002
         """Whether the rule needs the dominant eigenvalue after this epoch (from 0)."""
         return False
+
+    def after_warmup(self, epochs: int) -> Stopping:  # noqa: ARG002 (most rules do not look back)
+        """The rule for a search in whose first epochs the architecture does not move from its random beginning.
+
+        Args:
+            epochs: Number of these epochs; none of them may be the result.
+
+        Returns:
+            This rule, unless it could go back that far.
+        """
+        return self
 
     @abc.abstractmethod
     def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
@@ -137,6 +148,10 @@ class DominantEigenvalue(Stopping):
         if self.earliest < 0:
             raise ValueError(f"earliest must not be negative, but got {self.earliest}.")
 
+    def after_warmup(self, epochs: int) -> DominantEigenvalue:
+        """The rule with ``earliest`` after these epochs."""
+        return replace(self, earliest=max(self.earliest, epochs))
+
     def wants_eigenvalue(self, epoch: int) -> bool:
         """Every ``frequency`` epochs, from the first one on."""
         return epoch % self.frequency == 0
@@ -203,6 +218,10 @@ class SkipCount(Stopping):
         for name in ("most", "earliest"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
+
+    def after_warmup(self, epochs: int) -> SkipCount:
+        """The rule with ``earliest`` after these epochs."""
+        return replace(self, earliest=max(self.earliest, epochs))
 
     def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
         """Count the skip connections of the last epoch, and go back to the last one that kept the rule."""

@@ -112,7 +112,7 @@ def test_what_differs_besides_the_method_is_said(tmp_path: Path, capsys: pytest.
         {1: 4200, 7: 8000},
         images="others",
         network={"cells": 1},
-        method={"a2m": {"rho": 1}},
+        method={"flatness": {"rho": 1}},
     )
     assert compare(f"{base},{other}") == 0
     shown = capsys.readouterr()
@@ -122,13 +122,13 @@ def test_what_differs_besides_the_method_is_said(tmp_path: Path, capsys: pytest.
 
 
 def test_searches_of_one_title_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {"small": {"a2m": {"rho": 0.01}}, "large": {"a2m": {"rho": 0.1}}}
+    settings = {"small": {"flatness": {"rho": 0.01}}, "large": {"flatness": {"rho": 0.1}}}
     base, other = (searched(tmp_path / name, "darts", {0: 2000}, method=each) for name, each in settings.items())
     assert compare(f"{base},{other}", "--level", "0.995") == 0
     shown = capsys.readouterr()
     assert "darts (small)" in shown.out
     assert "[99.5%]" in shown.out
-    assert "darts (large) and darts (small) differ in method.a2m.rho" in shown.err
+    assert "darts (large) and darts (small) differ in method.flatness.rho" in shown.err
 
 
 def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

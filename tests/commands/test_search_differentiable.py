@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import genas.registry
 from genas.cli import main
+from genas.commands.method_options import MethodChanges
+from genas.commands.search_differentiable import search_differentiable
 from genas.commands.search_summary import Truth, report_runs, summarize
 from genas.errors import TrainingDiverged
 from genas.runs import Run
-from genas.search.differentiable import DifferentiableSearch
+from genas.search.differentiable import METHODS, DifferentiableSearch
 from genas.spaces import NASBench201, space
 from genas.supernet.training import Trainer
 from genas.tables import Column, Table, load_table
@@ -48,7 +53,10 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("search", folder, "--method", "beta-darts", "--flatness", "a2m", *WORDS) == 0
     shown = capsys.readouterr().out
     found, log = result(folder), Run.open(folder).read_log()
-    assert shown.startswith("beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, beta_end=50.0, rho=0.01\n")
+    assert shown.startswith(
+        "beta-darts + a2m on nasbench201: 2 epochs, batch_size=10, "
+        "regularizer=BetaDecay(strength=LinearSchedule(end=50.0)), flatness=A2M(rho=0.01)\n"
+    )
     assert "beta-darts + a2m, seed 0: all 2 epochs were run" in shown
     assert found["best"]["architecture"] in shown
     assert found["best"] == found["top"][0]
@@ -60,9 +68,9 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
     assert load_file(folder / "weights.safetensors")["alphas.0"].shape == (6, 5)
     config = Run.open(folder).config
-    assert config["method"]["beta_end"] == 50
+    assert config["method"]["regularizer"]["strength"]["end"] == 50
     assert config["network"]["affine"] is False
-    assert config["method"]["a2m"]["rho"] == 0.01
+    assert config["method"]["flatness"]["rho"] == 0.01
 
 
 def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
@@ -185,8 +193,34 @@ def test_a_search_of_darts_cells(tmp_path: Path) -> None:
 def test_the_codes_numbers_reach_a2m_unless_they_are_changed(tmp_path: Path) -> None:
     words = ["--method", "darts", "--flatness", "a2m", "--numbers", "code", "--a2m.epsilon", "0.1", *WORDS]
     assert run("search", tmp_path / "run", *words) == 0
-    chosen = Run.open(tmp_path / "run").config["method"]["a2m"]
+    chosen = Run.open(tmp_path / "run").config["method"]["flatness"]
     assert (chosen["curvature"], chosen["centre"], chosen["epsilon"]) == ("central_fd", "alpha_tilde", 0.1)
+
+
+def test_the_method_of_the_contributing_guide_runs_from_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With parts of its own, A²M around them, and a record that tells them apart."""
+    guide = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Method(" in block]
+    (tmp_path / "guide_package.py").write_text(example, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    offer = EntryPoint("decided-darts", "guide_package:decided_darts", "genas.methods")
+    monkeypatch.setattr(genas.registry, "entry_points", lambda **wanted: EntryPoints([offer]).select(**wanted))
+    monkeypatch.setattr(METHODS, "_items", dict(METHODS._items))  # forgets the method afterwards
+    words = ["search", tmp_path / "run", "--method", "decided-darts", "--flatness", "a2m", *WORDS]
+    assert run(*words) == 0
+    opened = Run.open(tmp_path / "run")
+    log, chosen = opened.read_log(), opened.config["method"]
+    assert [line["regularizer_strength"] for line in log] == pytest.approx([0, 0.05])
+    assert 0 < log[1]["regularizer"] <= 0.05 * np.log(5)
+    assert log[1]["a2m_relative_change"] > 0
+    assert chosen["regularizer"] == {"class": "Entropy", "strength": 0.1}
+    assert chosen["weight_step"] == {"class": "SignDescent", "length": 1e-3}
+    opened.result.unlink()
+    assert run(*words) == 0, "the same settings continue the run"
+    with pytest.raises(ValueError, match="beta_end is set, but the method already has Entropy in that place"):
+        search_differentiable(tmp_path / "other", "decided-darts", parts=MethodChanges(beta_end=1.0))
 
 
 @pytest.mark.parametrize(
@@ -228,4 +262,4 @@ def test_a_table_of_another_space_is_refused(tmp_path: Path, table: Path, capsys
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("search", tmp_path / "run", *WORDS) == 0
     assert run("search", tmp_path / "run", *WORDS, "--method", "sdarts-rs") == 1
-    assert "method.smoothing: none in the folder, random now" in capsys.readouterr().err
+    assert "method.weight_step.class: Plain in the folder, RandomSmoothing now" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genas.devices import keep_freed_memory
-from genas.search.differentiable.a2m import A2M
+from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder
 from genas.search.differentiable.lambda_hook import LambdaHook
 from genas.search.differentiable.objective import NetworkObjective
@@ -30,8 +30,8 @@ from speed.sides import peak_memory
 from speed.textbook_search import EPSILON, LAMBDA, LAMBDA_EPSILON, RHO, Batch, TextbookSearch
 
 GRADIENTS: dict[str, ArchitectureGradient] = {
-    "a2m": A2M(FirstOrder(), RHO, curvature="central_fd", epsilon=EPSILON),
-    "a2m-exact": A2M(FirstOrder(), RHO),
+    "a2m": A2MGradient(FirstOrder(), RHO, curvature="central_fd", epsilon=EPSILON),
+    "a2m-exact": A2MGradient(FirstOrder(), RHO),
     "beta": Regularized(FirstOrder(), BetaDecay()),
 }
 WEIGHT_STEPS: dict[str, WeightStep] = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from genas.search.differentiable.a2m import A2M
+from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
 from genas.search.differentiable.neighbors import AdditiveNeighbors
@@ -40,12 +40,12 @@ def quadratic(make_step):
 @pytest.mark.parametrize("curvature", MODES)
 def test_quadratic(quadratic, curvature, epsilon, centre) -> None:
     """G = (I + rho H)^2 (Ha - b), whatever epsilon. Not (2.48, -1.0525), the formula of the authors' DARTS-PT."""
-    method = A2M(FirstOrder(), 0.1, curvature=curvature, epsilon=epsilon, centre=centre)
+    method = A2MGradient(FirstOrder(), 0.1, curvature=curvature, epsilon=epsilon, centre=centre)
     torch.testing.assert_close(method.gradient(*quadratic)[0], row(2.88, -1.1025), rtol=1e-12, atol=0)
 
 
 def test_quadratic_without_curvature(quadratic) -> None:
-    method = A2M(FirstOrder(), 0.1, curvature="none")
+    method = A2MGradient(FirstOrder(), 0.1, curvature="none")
     torch.testing.assert_close(method.gradient(*quadratic)[0], row(2.4, -1.05), rtol=1e-14, atol=0)
 
 
@@ -59,7 +59,7 @@ def test_quadratic_with_a_linear_term_and_two_tensors(make_step, close) -> None:
     factor = torch.eye(6, dtype=F64) + 0.3 * hessian
     expected = factor @ factor @ (hessian @ alpha - b)
     for curvature in MODES:
-        found = A2M(FirstOrder(), 0.3, curvature=curvature).gradient(step, (alpha[None, :2], alpha[None, 2:]))
+        found = A2MGradient(FirstOrder(), 0.3, curvature=curvature).gradient(step, (alpha[None, :2], alpha[None, 2:]))
         close(found, (expected[None, :2], expected[None, 2:]), 1e-10)
 
 
@@ -75,21 +75,23 @@ def test_quadratic_with_a_linear_term_and_two_tensors(make_step, close) -> None:
 )
 def test_quartic_tells_the_centres_apart(make_step, options, expected) -> None:
     """L = a^4/4 at 0.7: the paper's equation (8) and the authors' code."""
-    found = A2M(FirstOrder(), 0.1, **options).gradient(make_step(lambda p, _: (p[0] ** 4).sum() / 4), (row(0.7),))
+    found = A2MGradient(FirstOrder(), 0.1, **options).gradient(
+        make_step(lambda p, _: (p[0] ** 4).sum() / 4), (row(0.7),)
+    )
     assert float(found[0]) == pytest.approx(expected, abs=6e-7)
 
 
 def test_quartic_with_the_published_epsilon(make_step) -> None:
     """g~ + rho (3 a^2 g~ + eps^2 g~^3): the difference is not quite the derivative."""
     step = make_step(lambda p, _: (p[0] ** 4).sum() / 4)
-    found = A2M(FirstOrder(), 0.1, curvature="central_fd").gradient(step, (row(0.7),))
+    found = A2MGradient(FirstOrder(), 0.1, curvature="central_fd").gradient(step, (row(0.7),))
     above = (0.7 + 0.1 * 0.7**3) ** 3
     assert float(found[0]) == pytest.approx(above + 0.1 * (3 * 0.7**2 * above + 1e-4 * above**3), rel=1e-12)
     assert float(found[0]) == pytest.approx(0.4541346, abs=5e-8)
-    relative = A2M(FirstOrder(), 0.1, curvature="relative_fd").gradient(step, (row(0.7),))
+    relative = A2MGradient(FirstOrder(), 0.1, curvature="relative_fd").gradient(step, (row(0.7),))
     assert float(relative[0]) == pytest.approx(above + 0.1 * (3 * 0.7**2 * above + 1e-4 * above), rel=1e-12)
     for centre, point in (("alpha", 0.7), ("alpha_tilde", 0.7 + 0.1 * 0.7**3)):
-        forward = A2M(FirstOrder(), 0.1, curvature="forward_fd", centre=centre).gradient(step, (row(0.7),))
+        forward = A2MGradient(FirstOrder(), 0.1, curvature="forward_fd", centre=centre).gradient(step, (row(0.7),))
         slope = ((point + 0.01) ** 3 - point**3) / 0.01
         assert float(forward[0]) == pytest.approx(above + 0.1 * slope * above, rel=1e-11)
 
@@ -112,7 +114,7 @@ def test_it_is_the_gradient_of_the_loss_uphill(smooth_step, doubled, check_slope
 
         step.objective.search_loss = with_edges
     alphas = doubled(relaxation)
-    method = A2M(FirstOrder(), 0.8, include_edge_logits=include)
+    method = A2MGradient(FirstOrder(), 0.8, include_edge_logits=include)
     found = method.estimate(step, alphas)
     check_slope(found.gradient, lambda point: method.value(step, point), alphas, 1e-7)
     gradient = FirstOrder().gradient(step, alphas)
@@ -120,12 +122,12 @@ def test_it_is_the_gradient_of_the_loss_uphill(smooth_step, doubled, check_slope
         gradient = (*gradient[:2], *(torch.zeros_like(part) for part in gradient[2:]))
     above = tuple(alpha + 0.8 * part for alpha, part in zip(alphas, gradient, strict=True))
     assert float(found.value) == pytest.approx(float(FirstOrder().value(step, above)), rel=1e-14)
-    other = A2M(FirstOrder(), 0.8, include_edge_logits=not include).gradient(step, alphas)
+    other = A2MGradient(FirstOrder(), 0.8, include_edge_logits=not include).gradient(step, alphas)
     differs = max(float((a - b).abs().max()) for a, b in zip(other, found.gradient, strict=True))
     assert differs > 1e-4 if edges else differs == 0
     for mode, tolerance in (("central_fd", 1e-4), ("relative_fd", 1e-4), ("forward_fd", 0.02)):
         close(
-            A2M(FirstOrder(), 0.8, curvature=mode, include_edge_logits=include).gradient(step, alphas),
+            A2MGradient(FirstOrder(), 0.8, curvature=mode, include_edge_logits=include).gradient(step, alphas),
             found.gradient,
             tolerance,
         )
@@ -137,9 +139,9 @@ def test_no_step_uphill_is_the_gradient_inside_bit_for_bit(smooth_step, doubled,
     expected = FirstOrder().estimate(step, alphas)
     before = len(step.objective.searches)
     for mode in (*MODES, "none"):
-        found = A2M(FirstOrder(), 0.0, curvature=mode).estimate(step, alphas)
+        found = A2MGradient(FirstOrder(), 0.0, curvature=mode).estimate(step, alphas)
         bitwise((*found.gradient, found.value), (*expected.gradient, expected.value))
-    bitwise([A2M(FirstOrder(), 0.0).value(step, alphas)], [expected.value])
+    bitwise([A2MGradient(FirstOrder(), 0.0).value(step, alphas)], [expected.value])
     assert len(step.objective.searches) == before + 6
 
 
@@ -149,7 +151,7 @@ def test_nothing_else_changes(smooth_step, doubled, bitwise, mode, centre) -> No
     step = smooth_step()
     alphas = tuple(alpha.requires_grad_() for alpha in doubled(step.relaxation))
     kept = [tensor.detach().clone() for tensor in (*alphas, *step.objective.live.values())]
-    method = A2M(FirstOrder(), 0.1, curvature=mode, centre=centre)
+    method = A2MGradient(FirstOrder(), 0.1, curvature=mode, centre=centre)
     first, again = method.estimate(step, alphas), method.estimate(step, alphas)
     bitwise(first.gradient, again.gradient)
     bitwise((*alphas, *step.objective.live.values()), kept)
@@ -163,7 +165,7 @@ def test_softmax_rows_of_the_gradient(smooth_step, doubled, close, mode) -> None
     """They sum to zero, and constants added to rows of the parameters change nothing."""
     step = smooth_step("darts")
     alphas = doubled(step.relaxation)
-    method = A2M(FirstOrder(), 0.5, curvature=mode)
+    method = A2MGradient(FirstOrder(), 0.5, curvature=mode)
     found = method.gradient(step, alphas)
     shifted = tuple(alpha + torch.arange(14.0, dtype=F64)[:, None] - 5 for alpha in alphas)
     close(method.gradient(step, shifted), found, 1e-9)
@@ -177,26 +179,26 @@ def test_rows_with_a_regularizer_inside(smooth_step, doubled) -> None:
     step = smooth_step(epoch=10)
     alphas = doubled(step.relaxation)
     decay = BetaDecay(LinearSchedule(slope=0.5))
-    outside = Regularized(A2M(FirstOrder(), 0.1), decay).gradient(step, alphas)[0].sum(dim=1)
+    outside = Regularized(A2MGradient(FirstOrder(), 0.1), decay).gradient(step, alphas)[0].sum(dim=1)
     torch.testing.assert_close(outside, torch.full((6,), 5 / 6, dtype=F64), rtol=1e-9, atol=0)
-    inside = A2M(Regularized(FirstOrder(), decay), 0.1)
+    inside = A2MGradient(Regularized(FirstOrder(), decay), 0.1)
     sums = inside.gradient(step, alphas)[0].sum(dim=1)
     assert float((sums - 5 / 6).abs().max()) < 0.5
     assert not torch.allclose(
-        inside.gradient(step, alphas)[0], Regularized(A2M(FirstOrder(), 0.1), decay).gradient(step, alphas)[0]
+        inside.gradient(step, alphas)[0], Regularized(A2MGradient(FirstOrder(), 0.1), decay).gradient(step, alphas)[0]
     )
 
 
 def test_a_regularizer_inside_takes_part_in_the_step_uphill(smooth_step, doubled, check_slope) -> None:
     step = smooth_step(epoch=10)
     alphas = doubled(step.relaxation)
-    inside = A2M(Regularized(FirstOrder(), BetaDecay(LinearSchedule(slope=0.5))), 0.3)
+    inside = A2MGradient(Regularized(FirstOrder(), BetaDecay(LinearSchedule(slope=0.5))), 0.3)
     check_slope(inside.gradient(step, alphas), lambda point: inside.value(step, point), alphas, 1e-7)
 
 
 def test_the_weights_learn_as_without(smooth_step, doubled, bitwise) -> None:
     grads = []
-    for method in (FirstOrder(), A2M(FirstOrder(), 0.5)):
+    for method in (FirstOrder(), A2MGradient(FirstOrder(), 0.5)):
         step = smooth_step()
         alphas = doubled(step.relaxation)
         method.estimate(step, alphas)
@@ -211,14 +213,14 @@ def test_the_parameters_go_on_from_where_they_are(make_step) -> None:
         alpha = row(1.0, -1.0)
         step = make_step(lambda p, _: (p[0] * row(2.0, -3.0)).sum())
         for _ in range(20):
-            alpha -= 1e-3 * A2M(FirstOrder(), 0.5, curvature=mode).gradient(step, (alpha,))[0]
+            alpha -= 1e-3 * A2MGradient(FirstOrder(), 0.5, curvature=mode).gradient(step, (alpha,))[0]
         torch.testing.assert_close(alpha, row(1 - 20 * 2e-3, -1 + 20 * 3e-3), rtol=1e-12, atol=0)
 
 
 def test_how_many_passes_it_takes(smooth_step, doubled) -> None:
     for mode, passes in (("exact", 2), ("central_fd", 4), ("relative_fd", 4), ("forward_fd", 3), ("none", 2)):
         step = smooth_step()
-        A2M(FirstOrder(), 0.1, curvature=mode).estimate(step, doubled(step.relaxation))
+        A2MGradient(FirstOrder(), 0.1, curvature=mode).estimate(step, doubled(step.relaxation))
         assert len(step.objective.searches) == passes
 
 
@@ -226,7 +228,7 @@ def test_how_many_passes_it_takes(smooth_step, doubled) -> None:
 
 
 def test_diagnostics(quadratic) -> None:
-    found = A2M(FirstOrder(), 0.1).estimate(*quadratic)
+    found = A2MGradient(FirstOrder(), 0.1).estimate(*quadratic)
     difference = math.hypot(0.88, 0.1025)
     numbers = {name: float(number) for name, number in found.diagnostics.items()}
     assert numbers == pytest.approx(
@@ -245,7 +247,7 @@ def test_diagnostics(quadratic) -> None:
 def test_the_distance_of_a_difference_is_logged_when_asked_for(make_step, centre) -> None:
     """Of a quartic the central difference of the gradient along v is 3 alpha^2 v + epsilon^2 v^3."""
     step, point = make_step(lambda p, _: p[0].pow(4).sum() / 4), (row(0.7),)
-    found = A2M(FirstOrder(), 0.1, curvature="central_fd", epsilon=0.1, centre=centre, compare_exact=True)
+    found = A2MGradient(FirstOrder(), 0.1, curvature="central_fd", epsilon=0.1, centre=centre, compare_exact=True)
     uphill = 0.7 + 0.1 * 0.7**3
     where, slope = 0.7 if centre == "alpha" else uphill, uphill**3
     numbers = found.estimate(step, point).diagnostics
@@ -258,13 +260,13 @@ def test_the_distance_of_a_difference_is_logged_when_asked_for(make_step, centre
 @pytest.mark.parametrize("curvature", ["exact", "none"])
 def test_without_a_difference_there_is_nothing_to_compare(curvature) -> None:
     with pytest.raises(ValueError, match="compare_exact needs a finite difference"):
-        A2M(FirstOrder(), 0.1, curvature=curvature, compare_exact=True)
+        A2MGradient(FirstOrder(), 0.1, curvature=curvature, compare_exact=True)
 
 
 def test_without_a_gradient_the_ratios_are_nan(make_step) -> None:
     step = make_step(lambda p, _: 0 * p[0].square().sum())
     for mode in (*MODES, "none"):
-        found = A2M(FirstOrder(), 0.1, curvature=mode).estimate(step, (row(1.0, 2.0),))
+        found = A2MGradient(FirstOrder(), 0.1, curvature=mode).estimate(step, (row(1.0, 2.0),))
         assert found.gradient[0].tolist() == [[0, 0]]
         assert math.isnan(float(found.diagnostics["a2m_relative_change"]))
         assert math.isnan(float(found.diagnostics["a2m_cosine"]))
@@ -278,30 +280,30 @@ def test_unrolled_gradients_are_refused_unless_asked_for() -> None:
     neighborhood = NeighborhoodGradient(Unrolled(), AdditiveNeighbors(NASBench201(), 2))
     for inner in (Unrolled(), Regularized(Unrolled(), BetaDecay()), neighborhood):
         with pytest.raises(ValueError, match=r"first-order gradient, but got an unrolled one; set allow_unrolled"):
-            A2M(inner, 0.1, curvature="central_fd")
+            A2MGradient(inner, 0.1, curvature="central_fd")
         with pytest.raises(ValueError, match=r"no exact curvature; choose central_fd, relative_fd, forward_fd or none"):
-            A2M(inner, 0.1, allow_unrolled=True)
-        outer = A2M(inner, 0.1, curvature="central_fd", allow_unrolled=True)
+            A2MGradient(inner, 0.1, allow_unrolled=True)
+        outer = A2MGradient(inner, 0.1, curvature="central_fd", allow_unrolled=True)
         assert outer.unrolls_weights
-    assert not A2M(FirstOrder(), 0.1).unrolls_weights
+    assert not A2MGradient(FirstOrder(), 0.1).unrolls_weights
 
 
 def test_around_a_look_ahead_it_is_the_gradient_of_the_loss_uphill(smooth_step, doubled, check_slope) -> None:
     step = smooth_step(learning_rate=0.3)
     alphas = doubled(step.relaxation)
-    method = A2M(Unrolled(mixed="exact"), 0.2, curvature="relative_fd", epsilon=1e-4, allow_unrolled=True)
+    method = A2MGradient(Unrolled(mixed="exact"), 0.2, curvature="relative_fd", epsilon=1e-4, allow_unrolled=True)
     check_slope(method.gradient(step, alphas), lambda point: method.value(step, point), alphas, 1e-6)
 
 
 def test_wrong_arguments() -> None:
     for rho in (-0.1, math.inf, math.nan):
         with pytest.raises(ValueError, match="rho must be finite and not negative"):
-            A2M(FirstOrder(), rho)
+            A2MGradient(FirstOrder(), rho)
     with pytest.raises(
         ValueError, match=r"curvature must be one of exact, central_fd, relative_fd, forward_fd, none, but got 'fd'"
     ):
-        A2M(FirstOrder(), 0.1, curvature="fd")  # type: ignore[arg-type]
+        A2MGradient(FirstOrder(), 0.1, curvature="fd")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"centre must be one of alpha, alpha_tilde, but got 'w'"):
-        A2M(FirstOrder(), 0.1, centre="w")  # type: ignore[arg-type]
+        A2MGradient(FirstOrder(), 0.1, centre="w")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"epsilon must be positive and finite, but got -1"):
-        A2M(FirstOrder(), 0.1, epsilon=-1)
+        A2MGradient(FirstOrder(), 0.1, epsilon=-1)

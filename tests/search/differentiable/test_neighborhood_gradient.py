@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genas.search.differentiable.a2m import A2M
+from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
 from genas.search.differentiable.neighbors import AdditiveNeighbors, MultiplicativeNeighbors
@@ -360,12 +360,12 @@ def test_around_and_inside_other_gradients(smooth_step, doubled, check_slope) ->
     space = NASBench201()
     composed = [
         neighborhood(space, Unrolled(mixed="exact"), count=3),
-        neighborhood(space, A2M(FirstOrder(), 0.3), count=3, aggregate="variance"),
+        neighborhood(space, A2MGradient(FirstOrder(), 0.3), count=3, aggregate="variance"),
         neighborhood(space, Regularized(FirstOrder(), BetaDecay()), count=3),
-        A2M(neighborhood(space, count=3), 0.3),
-        A2M(neighborhood(space, count=3, aggregate="variance"), 0.3),
-        A2M(neighborhood(space, count=3, aggregate="max"), 0.3),
-        Regularized(A2M(neighborhood(space, count=2), 0.3), BetaDecay()),
+        A2MGradient(neighborhood(space, count=3), 0.3),
+        A2MGradient(neighborhood(space, count=3, aggregate="variance"), 0.3),
+        A2MGradient(neighborhood(space, count=3, aggregate="max"), 0.3),
+        Regularized(A2MGradient(neighborhood(space, count=2), 0.3), BetaDecay()),
     ]
     for method in composed:
         check_slope(method.gradient(step, alphas), lambda point, own=method: own.value(step, point), alphas, 1e-6)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from genas.search.differentiable.a2m import A2M
+from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.lambda_hook import LambdaHook
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
@@ -63,7 +63,7 @@ def setting(request: pytest.FixtureRequest, doubled: Callable[..., Alphas]) -> S
 GRADIENTS: dict[str, Callable[[Any], Any]] = {
     "first order": lambda _: FirstOrder(),
     "unrolled": lambda _: Unrolled(mixed="exact"),
-    "a2m": lambda _: A2M(FirstOrder(), 0.5),
+    "a2m": lambda _: A2MGradient(FirstOrder(), 0.5),
     "regularized": lambda _: Regularized(FirstOrder(), BetaDecay()),
     "na": lambda own: NeighborhoodGradient(FirstOrder(), AdditiveNeighbors(own, 3), count=3, aggregate="variance"),
 }
@@ -86,9 +86,9 @@ def test_gradients_of_networks(setting, check_slope, bitwise, name) -> None:
 
 def test_differences_in_place_of_exact_curvature(setting, close) -> None:
     _, step, alphas = setting
-    exact = A2M(FirstOrder(), 0.5).gradient(step, alphas)
+    exact = A2MGradient(FirstOrder(), 0.5).gradient(step, alphas)
     for curvature in ("central_fd", "relative_fd", "forward_fd"):
-        close(A2M(FirstOrder(), 0.5, curvature=curvature, epsilon=1e-6).gradient(step, alphas), exact, 1e-5)
+        close(A2MGradient(FirstOrder(), 0.5, curvature=curvature, epsilon=1e-6).gradient(step, alphas), exact, 1e-5)
 
 
 def test_weight_steps_move_running_statistics_once(setting, bitwise) -> None:

@@ -16,7 +16,7 @@ from genas.data.splits import stratified_order
 from genas.errors import TrainingDiverged
 from genas.runs import Run
 from genas.search.differentiable import (
-    A2M,
+    A2MGradient,
     AdditiveNeighbors,
     AdversarialSmoothing,
     AlphaOptimization,
@@ -115,12 +115,12 @@ def _no_skip(found: SearchSpace, start: float = 0.0) -> dict[str, Any]:
 
 def _all_channels(found: SearchSpace) -> dict[str, Any]:
     """PC-DARTS' preset without what gives it its name: nothing else may be left of it."""
-    parts = replace(method("pc-darts", found), partial_channels=1, edge_normalization=False).parts(found)
+    parts = replace(method("pc-darts", found), partial=None, edge_normalization=False).parts(found)
     return {"relaxation": parts.relaxation, "gradient": parts.gradient, "weight_step": parts.weight_step}
 
 
 EQUAL: dict[str, tuple[Callable[[SearchSpace], dict[str, Any]], MixtureOptions, float]] = {
-    "a2m rho=0": (lambda _: {"gradient": A2M(FirstOrder(), 0.0)}, MixtureOptions(), 0.0),
+    "a2m rho=0": (lambda _: {"gradient": A2MGradient(FirstOrder(), 0.0)}, MixtureOptions(), 0.0),
     "beta lambda=0": (
         lambda _: {"gradient": Regularized(FirstOrder(), BetaDecay(LinearSchedule(slope=0.0)))},
         MixtureOptions(),
@@ -162,7 +162,7 @@ def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None
 @pytest.mark.parametrize(
     "changed",
     [
-        {"parts": {"gradient": A2M(FirstOrder(), 0.1)}},
+        {"parts": {"gradient": A2MGradient(FirstOrder(), 0.1)}},
         {"parts": {"gradient": Regularized(FirstOrder(), BetaDecay(LinearSchedule(end=50.0)))}},
         {"parts": {"weight_step": RandomSmoothing()}},
         {"parts": {"gradient": Unrolled()}},
@@ -259,7 +259,7 @@ def test_search_batches_come_from_the_validation_split_and_cover_it(make: Make, 
 
 
 def test_running_statistics_move_once_in_a_step(make: Make) -> None:
-    search = make(parts={"gradient": A2M(FirstOrder(), 0.1)})
+    search = make(parts={"gradient": A2MGradient(FirstOrder(), 0.1)})
     run(search, 3)
     counts = {int(value) for name, value in search.network.named_buffers() if name.endswith("num_batches_tracked")}
     assert counts == {3}
@@ -280,7 +280,7 @@ def test_without_tracking_no_running_statistic_moves_and_adversaries_see_batches
 
 
 def test_every_epoch_leaves_its_architecture_collapse_and_losses(make: Make) -> None:
-    search = make(parts={"gradient": A2M(FirstOrder(), 0.1)}, eigenvalue_every=2, eigenvalue_batches=2)
+    search = make(parts={"gradient": A2MGradient(FirstOrder(), 0.1)}, eigenvalue_every=2, eigenvalue_batches=2)
     run(search, 2)
     search.step()
     first = search.end_epoch()
@@ -354,7 +354,7 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["nasbench201", "s4"])
 def test_a_resumed_search_equals_an_unbroken_one_at_every_step(make: Make, name: str) -> None:
     parts = {
-        "gradient": Regularized(A2M(FirstOrder(), 0.1), BetaDecay()),
+        "gradient": Regularized(A2MGradient(FirstOrder(), 0.1), BetaDecay()),
         "weight_step": RandomSmoothing(),
     }
     projection = ProjectionSettings(interval=1) if name == "nasbench201" else None

@@ -1,0 +1,96 @@
+"""The options of ``genas search`` for flat minima: which plug-in, and what A²M has otherwise than usual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from genas.commands.settings_options import given
+from genas.search.differentiable import A2M, A2M_CODE, NA, Method, Numbers
+from genas.search.differentiable.a2m import Centre, Curvature
+from genas.spaces import SearchSpace
+
+FlatnessName = Literal["none", "a2m", "na"]
+
+
+@dataclass(frozen=True)
+class A2MChanges:
+    """Options of A2M in the place of its usual ones, which are described at :class:`A2MGradient`.
+
+    Args:
+        rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
+        curvature: How the product of Hessian and gradient is worked out.
+        epsilon: Length of the curvature's finite difference.
+        centre: Where the Hessian is taken, at alpha or after the step uphill.
+        include_edge_logits: Whether the step uphill also moves PC-DARTS' weights of edges.
+        perturb_regularizer: Whether the step uphill also climbs the regulariser, as in the authors' code.
+        allow_unrolled: Whether a second-order gradient may be wrapped, which nobody has run.
+        compare_exact: Whether a finite difference is compared with the exact product for the log.
+    """
+
+    rho: float | None = None
+    curvature: Curvature | None = None
+    epsilon: float | None = None
+    centre: Centre | None = None
+    include_edge_logits: bool | None = None
+    perturb_regularizer: bool | None = None
+    allow_unrolled: bool | None = None
+    compare_exact: bool | None = None
+
+    def applied(self, method: Method, numbers: Numbers = "recommended") -> A2M:
+        """A²M for a method.
+
+        Args:
+            method: Which method. If A²M is its plug-in already, it has what is not changed.
+            numbers: Whose numbers A²M has otherwise; those of the code are its authors'.
+
+        Returns:
+            The plug-in.
+
+        Raises:
+            ValueError: If a change is one that nothing reads.
+        """
+        own = A2M() if numbers == "recommended" else A2M_CODE
+        changes = given(self)
+        found = replace(method.flatness if isinstance(method.flatness, A2M) else own, **changes)
+        differs = found.curvature not in ("exact", "none")
+        for name, needed, there in (
+            ("curvature", "rho", True),
+            ("epsilon", "a finite difference", differs),
+            ("compare_exact", "a finite difference", differs),
+            ("centre", "a curvature", found.curvature != "none"),
+            ("include_edge_logits", "edge_normalization", method.edge_normalization),
+            ("perturb_regularizer", "beta decay", method.regularizer is not None),
+            ("allow_unrolled", "second_order", method.gradient.unrolls_weights),
+        ):
+            if name in changes and found.rho == 0:
+                raise ValueError(f"{name} is set, but nothing reads it where rho is 0; leave it out.")
+            if name in changes and not there:
+                raise ValueError(f"{name} is set, but nothing reads it without {needed}; leave it out.")
+        return found
+
+
+def flattened(
+    method: Method, space: SearchSpace, flatness: FlatnessName, numbers: Numbers, a2m: A2MChanges, na: NA
+) -> Method:
+    """The method with its plug-in for flat minima, the defaults of the space written out.
+
+    Args:
+        method: A method, which keeps its own plug-in if ``flatness`` is ``none``.
+        space: The search space.
+        flatness: Name of the plug-in.
+        numbers: Whose numbers A²M has.
+        a2m: Options of A²M.
+        na: NA with its options.
+
+    Returns:
+        A new method.
+
+    Raises:
+        ValueError: If there are options of a plug-in that is not chosen, or nothing reads one.
+    """
+    for name, is_set in (("a2m", a2m != A2MChanges()), ("na", na != NA())):
+        if is_set and flatness != name:
+            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
+    chosen = {"none": method.flatness, "a2m": a2m.applied(method, numbers), "na": na}[flatness]
+    return replace(method, flatness=chosen and chosen.resolved(space))
