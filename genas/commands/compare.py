@@ -267,12 +267,15 @@ def _check_alike(searches: Sequence[SeedResults]) -> None:
 
 
 def _different_settings(base: SeedResults, other: SeedResults) -> list[str]:
-    """What differs of the network and the length of the search; of the method, too, where it has the same title."""
+    """Settings that differ besides what is compared: of two methods the network and the length of the search, of one
+    method all, and those of a plug-in where both searches have it."""
     found, known = dict(leaves(other.config)), dict(leaves(base.config))
     compared = ["network.", "method.settings.epochs", "method.settings.batch_size", "precision"]
-    if other.title == base.title:
+    if other.config["name"] == base.config["name"]:
         compared += ["method."]
     names = [name for name in dict.fromkeys([*known, *found]) if name.startswith(tuple(compared))]
+    if other.config["flatness"] != base.config["flatness"]:
+        names = [name for name in names if not name.startswith("method.flatness")]
     return [name for name in names if found.get(name) != known.get(name)]
 
 

@@ -37,7 +37,9 @@ def searched(
         }
         for seed, index in found.items()
     ]
+    name, _, flatness = title.partition(" + ")
     settings = {"command": "search", "space": "nasbench201", "network": {"cells": 5}, "precision": "fp32"}
+    settings |= {"name": name, "flatness": flatness or "none"}
     with Run.create(folder, settings | config) as run:
         summary = {"title": title, "runs": runs, "disconnected": 1, "truth": truth}
         summary["table"] = None if truth is None else {"name": "accuracies", "fingerprint": table}
@@ -119,6 +121,19 @@ def test_what_differs_besides_the_method_is_said(tmp_path: Path, capsys: pytest.
     assert "note: pc-darts and darts differ in images, network.cells.\n" in shown.err
     assert "different seeds; common ones are paired" in shown.err
     assert "+1.00  " in shown.out
+
+
+def test_a_plug_in_is_compared_with_the_same_method_and_what_else_differs_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair that differs in more than the plug-in says nothing about the plug-in."""
+    plain = {"settings": {"learning_rate": {"start": 0.025}, "nesterov": False}, "flatness": None}
+    flat = {"settings": {"learning_rate": {"start": 0.1}, "nesterov": False}, "flatness": {"class": "A2M", "rho": 0.1}}
+    base = searched(tmp_path / "a", "darts", {0: 2000}, method=plain)
+    other = searched(tmp_path / "b", "darts + a2m", {0: 4000}, method=flat)
+    assert compare(f"{base},{other}") == 0
+    said = "note: darts + a2m and darts differ in method.settings.learning_rate.start.\n"
+    assert said in capsys.readouterr().err
 
 
 def test_searches_of_one_title_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
