@@ -42,6 +42,6 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
                 return {key: content[key] for key in content.files}
     except _DAMAGES as error:
         raise ValueError(
-            f"{path} can not be read ({error}); it is truncated or no .npz file of plain arrays: write it again"
+            f"{path} cannot be read ({error}); it is truncated or no .npz file of plain arrays: write it again"
         ) from error
     raise ValueError(f"{path} holds one array without a name; write it with numpy.savez(path, name=array)")

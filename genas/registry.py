@@ -77,7 +77,7 @@ class Registry(Mapping[str, T]):
         except (ImportError, AttributeError) as error:
             package = offers[0].dist.name if offers[0].dist else "a package"
             raise ValueError(
-                f"The {self._kind} {name!r} can not be loaded from {offers[0].value}, as {package} offers it: {error}."
+                f"The {self._kind} {name!r} cannot be loaded from {offers[0].value}, as {package} offers it: {error}."
             ) from error
 
     def _unknown(self, name: str) -> str:

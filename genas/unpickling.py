@@ -52,7 +52,7 @@ def load_plain_pickle(path: Path) -> Any:
             return _PlainUnpickler(file, encoding="latin1").load()
         except DAMAGES as error:
             raise ValueError(
-                f"{path} can not be read ({error}); it is truncated or not the official file: copy it again"
+                f"{path} cannot be read ({error}); it is truncated or not the official file: copy it again"
             ) from error
 
 
@@ -70,7 +70,7 @@ class _PlainUnpickler(pickle.Unpickler):  # noqa: S301 - the very class that mak
 
 @final
 class _Maker:
-    """A callable whose attributes a pickle can not set, as it could those of a function."""
+    """A callable whose attributes a pickle cannot set, as it could those of a function."""
 
     __slots__ = ("_make",)
 
@@ -144,7 +144,7 @@ def _number(kind: _NumberType, data: bytes) -> Any:
 
 
 _ARRAY_CLASS = object()
-"""Stands for ``numpy.ndarray``, which pickles only name; so they can not call it."""
+"""Stands for ``numpy.ndarray``, which pickles only name; so they cannot call it."""
 
 _MAKERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,

@@ -234,7 +234,7 @@ def _place(name: str, key: str, known: Mapping[tuple[str, ...], Any]) -> tuple[s
         return found[0]
     if found:
         places = " and of ".join(".".join(place[:-1]) for place in found)
-        raise ValueError(f"{key} is a setting of {places} of {name}; it can not be set here.")
+        raise ValueError(f"{key} is a setting of {places} of {name}; it cannot be set here.")
     last = [place[-1] for place in known]
     members = [place[-1] for place in known if key in place[:-1]]
     if members:

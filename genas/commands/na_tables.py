@@ -187,7 +187,7 @@ def _plain(rows: Rows) -> dict[str, Any]:
 
 
 def _finite(number: float | None) -> float | None:
-    """A tau of errors that all tie is not a number, which JSON can not say."""
+    """A tau of errors that all tie is not a number, which JSON cannot say."""
     return None if number is None or math.isnan(number) else number
 
 

@@ -144,7 +144,7 @@ def _opened(file: Path, look: Callable[[Image.Image], T]) -> T:
             return look(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         # Pillow reports damage of some formats as SyntaxError.
-        raise ValueError(f"{file} can not be decoded ({error}); replace or remove it") from error
+        raise ValueError(f"{file} cannot be decoded ({error}); replace or remove it") from error
 
 
 def _pool(listing: _Listing, size: int, grey: bool) -> Pool:

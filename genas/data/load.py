@@ -166,7 +166,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         Mean and standard deviation per channel.
 
     Raises:
-        ValueError: If a channel has one value only, which can not be normalised.
+        ValueError: If a channel has one value only, which cannot be normalised.
 
     Example:
         >>> channel_statistics(np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1))

@@ -88,7 +88,7 @@ class Request:
     def refuse_download(self) -> None:
         """Raises ``ValueError`` if a download is asked for."""
         if self.download:
-            raise ValueError(f"{self.name!r} can not be downloaded; leave download out")
+            raise ValueError(f"{self.name!r} cannot be downloaded; leave download out")
 
 
 @final

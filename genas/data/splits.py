@@ -120,7 +120,7 @@ def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Posi
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it can not be read, a list is missing or empty, or positions are repeated, shared or out of
+        ValueError: If it cannot be read, a list is missing or empty, or positions are repeated, shared or out of
             range.
     """
     if not path.is_file():

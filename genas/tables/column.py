@@ -35,7 +35,7 @@ class Column:
             epochs.
 
     Raises:
-        ValueError: If a value can not be.
+        ValueError: If a value cannot be.
 
     Example:
         >>> str(Column("cifar10-valid", "valid", 200, seed=888, at=90))
@@ -74,7 +74,7 @@ class Column:
         """Return the column that a text stands for.
 
         Raises:
-            ValueError: If the text has another form or a value that can not be.
+            ValueError: If the text has another form or a value that cannot be.
         """
         given = read_parts(text)
         if "kind" not in given or "epochs" not in given:

@@ -38,7 +38,7 @@ def read_header(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If it can not be read.
+        TableError: If it cannot be read.
     """
     return _lines(path, first_only=True)[0]
 
@@ -126,7 +126,7 @@ def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
             reader = csv.reader(file, strict=True)
             lines = [next(reader, [])] if first_only else list(reader)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path} can not be read ({error}); it is truncated or no CSV file.") from error
+        raise TableError(f"{path} cannot be read ({error}); it is truncated or no CSV file.") from error
     if not lines or not lines[0]:
         raise TableError(f"{path} is no CSV file: its first line is empty.")
     return lines

@@ -63,7 +63,7 @@ def import_csv(
             space, path.name, f"CSV file {path.name}", fingerprint([path]), accuracies, isomorphic=isomorphic
         )
     except ValueError as error:
-        raise TableError(f"{path} can not be imported: {error}") from error
+        raise TableError(f"{path} cannot be imported: {error}") from error
 
 
 def parse_mapping(texts: list[str]) -> dict[str, Column]:

@@ -42,7 +42,7 @@ def load_table(path: Path | str) -> Table:
             isomorphic=header["isomorphic"],
         )
     except KeyError as error:
-        raise TableError(f"{path} can not be used. {error.args[0]}") from error
+        raise TableError(f"{path} cannot be used. {error.args[0]}") from error
     except (ValueError, TypeError) as error:
         raise TableError(f"{path} is damaged ({error}); make it again.") from error
 

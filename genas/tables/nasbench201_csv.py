@@ -44,7 +44,7 @@ two halves of the official test images.
 
 The ``1seed`` columns name no seed, hence ``seed=any``. That of ImageNet16-120 is not of one seed: where seed 888 is
 known, it is that one for half of the cells with two seeds and a third of the cells with three, as a random draw would
-be. The other two can not be told.
+be. The other two cannot be told.
 """
 
 _KEYS = ("index", "arch_str")

@@ -60,7 +60,7 @@ def import_nats_bench_package(
     try:
         api = nats_bench.NATStopology(str(source), fast_mode=source.is_dir(), verbose=False)
     except _DAMAGES as error:
-        raise TableError(f"{source} can not be read by nats_bench ({error}).") from error
+        raise TableError(f"{source} cannot be read by nats_bench ({error}).") from error
     indices = list(files) or sorted(api.evaluated_indexes)
     if not partial:
         check_complete(source, indices)
@@ -79,7 +79,7 @@ def _record(api: Any, file: Path, index: int) -> Record:
         schedules = api.arch2infos_dict.pop(index)
         trials = tuple(trial for results in schedules.values() for trial in _trials(results))
     except _DAMAGES as error:
-        raise TableError(f"{file} can not be read by nats_bench ({type(error).__name__}: {error}).") from error
+        raise TableError(f"{file} cannot be read by nats_bench ({type(error).__name__}: {error}).") from error
     return Record(str(file), index, str(api.arch(index)), trials)
 
 

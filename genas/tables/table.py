@@ -21,7 +21,7 @@ from genas.tables.table_file import write_table_file
 
 @final
 class Table:
-    """Accuracies in percent, by architecture and :class:`Column`. It can not be changed.
+    """Accuracies in percent, by architecture and :class:`Column`. It cannot be changed.
 
     Costs are not part of it: :func:`genas.spaces.cost` knows them in closed form.
 

@@ -90,7 +90,7 @@ def _header(path: Path, array: np.ndarray) -> dict[str, Any]:
     try:
         header = json.loads(array.tobytes())
     except ValueError as error:
-        raise TableError(f"{path} is damaged: its header can not be read ({error}).") from error
+        raise TableError(f"{path} is damaged: its header cannot be read ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise TableError(f"{path} is no table of genas: its header says {str(header)[:60]!r}.")
     if header.get("version") != _VERSION:

@@ -264,7 +264,7 @@ class WeightStep(abc.ABC):
     """How the gradients of the weights are worked out."""
 
     def check(self, cell_types: Sequence[int]) -> None:  # noqa: B027 (most steps work on any network)
-        """Refuse a network that the step can not work on; here none.
+        """Refuse a network that the step cannot work on; here none.
 
         Args:
             cell_types: For each cell the position of its type in ``space.cell_types``.

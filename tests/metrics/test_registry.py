@@ -163,7 +163,7 @@ def test_an_unknown_metric_lists_those_of_other_packages_without_loading_them(of
     offer(("broken", "no_such_module:Metric"))
     with pytest.raises(KeyError, match=r"Known: accuracy, angle, broken, "):
         parse_metric("brokenn")
-    with pytest.raises(ValueError, match="can not be loaded from no_such_module:Metric, as a package offers it"):
+    with pytest.raises(ValueError, match="cannot be loaded from no_such_module:Metric, as a package offers it"):
         parse_metric("broken")
 
 

@@ -277,10 +277,10 @@ def test_damaged_folders(write_nats: FolderWriter, tmp_path: Path, importer: Imp
         bz2.compress(b"\x80\x04]\x94."),
     ):
         cell.write_bytes(content)
-        with pytest.raises(TableError, match=r"000007.pickle.pbz2 (can not be read|must hold a dict)"):
+        with pytest.raises(TableError, match=r"000007.pickle.pbz2 (cannot be read|must hold a dict)"):
             importer(folder, partial=True)
     write_pickle(cell, {"200": {"all_results": 3, "arch_str": "x"}})
-    with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|can not be read)"):
+    with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|cannot be read)"):
         importer(folder, partial=True)
     cell.unlink()
     (folder / "000006.pickle.pbz2").unlink()
@@ -334,7 +334,7 @@ def test_what_plain_pickles_may_hold_besides(tmp_path: Path) -> None:
     assert list(found) == ["second", "first", "half"]
     assert type(found) is OrderedDict
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(ValueError, match=r"a.pbz2 can not be read .*truncated"):
+    with pytest.raises(ValueError, match=r"a.pbz2 cannot be read .*truncated"):
         load_plain_pickle(path)
     for name in ("defaultdict", "OrderedDict.fromkeys", "namedtuple"):
         (tmp_path / "b").write_bytes(b"ccollections\n" + name.encode() + b"\n)R.")
