@@ -1,4 +1,4 @@
-"""Settings that are one of a few words."""
+"""Check of settings that allow a few words only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def check_choices(settings: object) -> None:
         settings: An instance of a dataclass.
 
     Raises:
-        ValueError: Names the field, its words, what came, and the nearest word.
+        ValueError: If a field has another value; the message names the field, its words, the value and the nearest
+            word.
     """
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]

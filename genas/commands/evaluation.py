@@ -28,14 +28,14 @@ from genas.supernet.project import load_supernet
 @final
 @dataclass(frozen=True)
 class ContextRecipe:
-    """What a process needs to make a context, of a supernet or without one, for itself.
+    """Everything that a process needs to make its own context, with or without a supernet.
 
     Args:
         run: Folder of the supernet's run; ``None``: there is no supernet.
         scoring: On what subnets are evaluated.
         seed: Root seed of the context.
-        device: Where.
-        precision: In which precision.
+        device: The device.
+        precision: The precision.
         space: The search space, where there is no supernet.
         data: The data set, where there is no supernet; ``None``: no images.
         data_options: Its options.
@@ -100,8 +100,8 @@ def worker_pool(workers: int | None, device: torch.device, metrics: Iterable[Met
 
     Args:
         workers: Number of processes; ``None``: all cores on a CPU, 1 on a GPU.
-        device: Where they measure.
-        metrics: What will be scored.
+        device: Device on which they measure.
+        metrics: The metrics that will be scored.
 
     Yields:
         The executor; ``None``: measure in this process.
@@ -125,10 +125,10 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
 
     Args:
         scoring: On what subnets are evaluated.
-        metrics: What will be scored by a supernet.
+        metrics: The metrics that will be scored with a supernet.
 
     Raises:
-        ValueError: If something else than the default is given, and no metric evaluates a subnet.
+        ValueError: If the settings are not the default, but no metric evaluates a subnet.
     """
     read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
     if scoring != ScoringSettings() and not read:
@@ -139,8 +139,8 @@ def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
     """Refuse a way of joining where there is nothing to join.
 
     Args:
-        join: How several metrics are joined in one.
-        metrics: What will be scored.
+        join: Rule for joining several metrics in one.
+        metrics: The metrics that will be scored.
 
     Raises:
         ValueError: If it is not the default, and no metric joins several.
@@ -154,7 +154,7 @@ def _joins(metric: Metric) -> bool:
 
 
 def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:
-    """What several metrics need, each measurement once.
+    """Measurements that several metrics need, each once.
 
     Args:
         metrics: The metrics.
@@ -172,11 +172,11 @@ def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequenc
 
 
 def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
-    """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
+    """Check the inputs of all metrics before a folder is bound to them and hours are spent on some.
 
     Args:
-        context: The first one in which they will be scored.
-        metrics: What will be scored.
+        context: The first context in which they will be scored.
+        metrics: The metrics that will be scored.
         architectures: Examples, at least one. Metrics that measure nothing score all of them.
 
     Raises:
@@ -202,15 +202,15 @@ def measure(
     progress: bool = False,
     description: str = "measure",
 ) -> None:
-    """Bring into the store of a context what it lacks; what is there is not measured again.
+    """Measure what the store of a context lacks, and keep it there.
 
     Args:
         context: The supernet and its store.
-        needs: What to measure of whom.
+        needs: Measurements of each architecture.
         executor: Runs the measurements; ``None``: this process.
         recipe: How the executor's workers make their context.
         progress: Whether to show a progress bar, on the standard error stream, where there is something to do.
-        description: What the bar is called.
+        description: Label of the bar.
     """
     lacking = _lacking(context, needs)
     with tqdm(total=len(lacking), desc=description, unit="arch", disable=not (progress and lacking)) as bar:

@@ -46,8 +46,7 @@ def inspect(
 def describe(space: SearchSpace, architecture: Architecture, skeleton: Skeleton) -> dict[str, Any]:
     """Return the facts that ``genas inspect`` prints.
 
-    ``macs`` counts dead edges as the benchmark does, ``live_macs`` what is run.
-    ``index`` is there if the space has one.
+    ``macs`` counts dead edges as the benchmark does, ``live_macs`` does not. ``index`` is present if the space has one.
     """
     cost = spaces.cost(space, skeleton, architecture)
     index = {"index": space.index(architecture)} if isinstance(space, NASBench201) else {}
