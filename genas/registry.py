@@ -1,4 +1,4 @@
-"""Names of things that others may add to: spaces, metrics, data sets."""
+"""Registries of spaces, metrics and data sets, which other packages may extend."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ T = TypeVar("T")
 
 @final
 class Registry(Mapping[str, T]):
-    """A dict that refuses to be overwritten, suggests near names, and knows the entry points of other packages.
+    """A mapping that refuses to overwrite entries, suggests near names, and includes the entry points of other
+    packages.
 
     Entry points are looked at only when a name is not built in, and loaded only when they are asked for.
 
     Args:
-        kind: What one entry is called in messages.
+        kind: Name of one entry in messages.
         group: The entry-point group in which other packages offer theirs.
 
     Example:
@@ -35,7 +36,7 @@ class Registry(Mapping[str, T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
-        """Return ``item`` after entering it under ``name``.
+        """Enter ``item`` under ``name`` and return it.
 
         Raises:
             ValueError: If the name is taken.
