@@ -12,8 +12,7 @@ T = TypeVar("T")
 
 @final
 class Registry(Mapping[str, T]):
-    """A mapping that refuses to overwrite entries, suggests near names, and includes the entry points of other
-    packages.
+    """A mapping that never overwrites an entry, suggests near names, and includes other packages' entry points.
 
     Entry points are looked at only when a name is not built in, and loaded only when they are asked for.
 
@@ -36,7 +35,7 @@ class Registry(Mapping[str, T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
-        """Enter ``item`` under ``name`` and return it.
+        """Return ``item`` after registering it under ``name``.
 
         Raises:
             ValueError: If the name is taken.

@@ -32,7 +32,7 @@ class ContextRecipe:
 
     Args:
         run: Folder of the supernet's run; ``None``: there is no supernet.
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         seed: Root seed of the context.
         device: The device.
         precision: The precision.
@@ -124,7 +124,7 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
     """Refuse settings of an evaluation that never takes place.
 
     Args:
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         metrics: The metrics that will be scored with a supernet.
 
     Raises:

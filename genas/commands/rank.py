@@ -90,7 +90,7 @@ def rank(
         join: How several metrics in one are joined: sum (GeNAS), standardized, rank, or log_rank (AZ-NAS).
         baselines: Whether to rank by costs, counts and chance, too; for these, more is better.
         figures: Whether to draw the scores of every metric against the truth.
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         statistics: Details of the statistics.
         data: Data set for metrics that need images but no supernet, where runs is none.
         data_options: Its options.

@@ -123,8 +123,7 @@ class NASBench201(SearchSpace):
         return sum(a != b for a, b in zip(first, second, strict=True))
 
     def parse(self, text: str) -> Architecture:
-        """Return the architecture of a benchmark string, of a benchmark index (``1462``), or of six genes
-        (``3,3,3,3,3,3``).
+        """Return the architecture of a benchmark string, an index (``1462``), or six genes (``3,3,3,3,3,3``).
 
         Raises:
             ValueError: If the text is in none of these forms or not valid; the message names the place.

@@ -8,8 +8,7 @@ from pathlib import Path
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """The SHA-256 of one file, as ``sha256sum`` prints it; of several, the SHA-256 of the list of their checksums and
-    names.
+    """The SHA-256 of one file, as ``sha256sum`` prints it; of several, that of the list of checksums and names.
 
     Args:
         files: At least one.
