@@ -229,7 +229,7 @@ def _kth_largest(numbers: np.ndarray, k: int) -> int:
 
 
 def _best(score_levels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Masks of the certain members of the ``k`` best and of those tied for the remaining places; number of these places."""
+    """Masks of the certain members of the ``k`` best and of those tied for the other places; number of these places."""
     border = _kth_largest(score_levels, k)
     chosen = score_levels > border
     return chosen, score_levels == border, k - int(chosen.sum())

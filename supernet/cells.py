@@ -127,7 +127,7 @@ class Cell(nn.Module):
         return self.block.stride if source < self.cell_type.num_inputs else 1
 
     def add_auxiliary_skips(self) -> None:
-        """Give every edge of stride 2 its auxiliary skip connection; called last, to leave other initial weights unchanged."""
+        """Give edges of stride 2 their auxiliary skip connection; called last, to keep other initial weights."""
         for edge, (source, _) in enumerate(self.cell_type.edges):
             if self.stride(source) > 1:
                 self.auxiliary_skips[str(edge)] = FactorizedReduce(

@@ -29,7 +29,7 @@ class PathTrainer(Trainer):
 
     @property
     def keeps_zero_gradients(self) -> bool:
-        """Whether weights that a step left out get a zero gradient instead of none: they still decay and keep momentum."""
+        """Whether weights that a step left out get zero gradients, not none: they still decay and keep momentum."""
         return False
 
     @final

@@ -1,4 +1,4 @@
-"""Terms of the architecture's loss that need no network, and how they are added to a gradient."""
+"""Terms of the architecture's loss that need no network, and a gradient that adds them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from genas.search.differentiable.vectors import moved
 @final
 @dataclass(frozen=True)
 class LinearSchedule:
-    """A number that grows by equal steps from zero in the first epoch, such as half the epoch.
+    """A number that grows linearly, in steps per epoch, from zero in the first epoch, such as half the epoch.
 
     Args:
         slope: Growth in one epoch.
@@ -60,7 +60,7 @@ class LinearSchedule:
 @final
 @dataclass(frozen=True)
 class BetaDecay(Regularizer):
-    r"""Keeps the operations' logits near each other.
+    r"""A penalty that keeps the operations' logits close to each other.
 
     .. math:: \lambda(e) \sum_{type} w_{type} \frac{1}{E} \sum_{edges} \log \sum_k \exp \alpha_{edge, k}
 
@@ -68,7 +68,7 @@ class BetaDecay(Regularizer):
 
     Args:
         strength: Lambda by epoch. The published code's, half the epoch, reaches 50 in its 100 epochs and 24.5 in 50.
-        weights: w of each cell type; ``None``: one for all. For the DARTS space the weights of A²M's variants sum to 2:
+        weights: w of each cell type; ``None``: all one. For the DARTS space the weights of A²M's variants sum to 2:
             (1.6, 0.4) and (0.4, 1.6).
 
     Raises:
@@ -86,7 +86,7 @@ class BetaDecay(Regularizer):
             raise ValueError(f"weights must be finite and not negative, but got {self.weights}.")
 
     def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
-        """The term. Parameters of edges, which are vectors, do not take part."""
+        """The term. Parameters of edges, which are vectors, are not included."""
         matrices = [alpha for alpha in alphas if alpha.dim() == 2]
         weights = (1.0,) * len(matrices) if self.weights is None else self.weights
         if len(weights) != len(matrices):
@@ -118,7 +118,7 @@ class Regularized(ArchitectureGradient):
 
     @property
     def unrolls_weights(self) -> bool:
-        """Whether the gradient inside does."""
+        """Whether the inner gradient looks ahead at the weights."""
         return self.inner.unrolls_weights
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
