@@ -151,7 +151,7 @@ def _explained(message: str, spelling: Spelling) -> str:
         return f"the configuration file is not valid YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
     if message.startswith(_NO_MAPPING):
         found = message.removeprefix(_NO_MAPPING).strip()
-        return f"the configuration file must be a mapping of options to values, but is {found!r}"
+        return f"the configuration file must be a mapping of options to values, but is {found!r}."
     about = re.search(r'Parser key "([\w.]+)"', message)
     values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
     if about and about[1] in types and values:

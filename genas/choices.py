@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 def check_choices(settings: object) -> None:
     """Refuse a dataclass whose fields of ``Literal`` type hold something else.
 
-    The command line checks this by itself; Python does not, and a misspelt word would silently mean the last branch.
+    The command line checks this by itself; Python does not, and a misspelt word would silently select the last branch.
 
     Args:
         settings: An instance of a dataclass.

@@ -83,7 +83,7 @@ def remove_unfinished(folder: Path) -> None:
     Call it only while no other process writes there.
 
     Args:
-        folder: Where to look.
+        folder: The folder.
     """
     for path in folder.glob(f".*{_MARK}*"):
         path.unlink()

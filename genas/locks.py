@@ -60,7 +60,7 @@ class FileLock:
 
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
-        # Windows lets nobody else read locked bytes: lock one after the text.
+        # On Windows other processes cannot read locked bytes: lock one after the text.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Registry(Mapping[str, T]):
     """A mapping that never overwrites an entry, suggests near names, and includes other packages' entry points.
 
-    Entry points are looked at only when a name is not built in, and loaded only when they are asked for.
+    Entry points are searched only when a name is not built in, and loaded only on request.
 
     Args:
         kind: Name of one entry in messages.

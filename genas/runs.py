@@ -242,9 +242,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start anew elsewhere.") from error
+        raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start a new run elsewhere.") from error
     if not isinstance(config, dict):
-        raise RunError(f"{folder / _CONFIG} must be a mapping, but is {config!r}. Restore it, or start anew elsewhere.")
+        raise RunError(
+            f"{folder / _CONFIG} must be a mapping, but is {config!r}. Restore it, or start a new run elsewhere."
+        )
     return config
 
 

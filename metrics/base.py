@@ -114,7 +114,7 @@ class Metric(abc.ABC):
     def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:  # noqa: ARG002
         """The measurements that :meth:`values` asks the context for, so that worker processes can make them in advance.
 
-        By default the :attr:`measurements` of the architectures themselves. A metric that looks at others too, such as
+        By default the :attr:`measurements` of the architectures themselves. A metric that also reads others, such as
         neighbours, names them here.
 
         Args:

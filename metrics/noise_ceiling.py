@@ -26,7 +26,7 @@ class NoiseCeiling:
     """The tau that no metric can be expected to exceed, and the numbers behind it.
 
     Args:
-        tau: Kendall's tau-b of the noiseless truth with the truth as it is in the table.
+        tau: Kendall's tau-b of the noiseless truth with the noisy one in the table.
         low: Lower end of its bootstrap interval over the architectures that were trained repeatedly; NaN without one.
         high: Upper end.
         seed_tau: Kendall's tau-b of two single trainings, the mean over all pairs of seeds.

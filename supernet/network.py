@@ -32,7 +32,7 @@ class CellNetwork(nn.Module):
         space: The search space: cell types and operations.
         skeleton: The macro-structure.
         candidates: For every gene, the operation indices that the network holds; all of the space's by default.
-        options: How the cells run mixtures.
+        options: Options of mixtures.
 
     Raises:
         ValueError: If the number of ``candidates`` is not the space's number of genes, or ``options`` do not suit the
@@ -206,7 +206,7 @@ class CellNetwork(nn.Module):
             space: The search space.
             skeleton: The macro-structure.
             seed: Root seed of the run.
-            options: How the cells run mixtures.
+            options: Options of mixtures.
 
         Returns:
             The supernet on the CPU, in training mode.

@@ -28,7 +28,7 @@ class TrainingSettings(Optimization):
             the torch versions (zero gradients) with which the papers' supernets were trained. It moves the angle's rank
             correlation from 0.41 to 0.57.
         labels: ``true``, or one fixed ``random`` label per training image (RLNAS).
-        paths: How paths are sampled.
+        paths: Settings of path sampling.
 
     Raises:
         ValueError: If a number is out of range.

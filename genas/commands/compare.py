@@ -43,7 +43,7 @@ def compare(
         raise ValueError(f"level must lie between 0 and 1, but got {level}.")
     folders = listed_folders(runs)
     if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
-        raise ValueError(f"There must be two different folders to compare, or more, each once, but got {runs!r}.")
+        raise ValueError(f"At least two folders must be given to compare, each once, but got {runs!r}.")
     searches = [SeedResults.read(folder) for folder in folders]
     _check_alike(searches)
     accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)

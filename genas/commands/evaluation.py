@@ -54,7 +54,7 @@ class ContextRecipe:
         """Make the context.
 
         Args:
-            store: Where it keeps its measurements; by default in memory.
+            store: The store of its measurements; by default in memory.
 
         Returns:
             A new context.
@@ -81,8 +81,8 @@ def measure_rows(
     """Measure in a worker process; the context is made at the first call.
 
     Args:
-        recipe: How to make the context.
-        measurements: What to measure.
+        recipe: Recipe of the context.
+        measurements: The measurements.
         architectures: Valid architectures.
 
     Returns:
@@ -132,7 +132,7 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
     """
     read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
     if scoring != ScoringSettings() and not read:
-        raise ValueError("scoring says on what subnets are evaluated, but no metric here does that; leave it out.")
+        raise ValueError("scoring sets how subnets are evaluated, but no metric here evaluates them; leave it out.")
 
 
 def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
@@ -208,7 +208,7 @@ def measure(
         context: The supernet and its store.
         needs: Measurements of each architecture.
         executor: Runs the measurements; ``None``: this process.
-        recipe: How the executor's workers make their context.
+        recipe: Recipe of the workers' context.
         progress: Whether to show a progress bar, on the standard error stream, where there is something to do.
         description: Label of the bar.
     """
@@ -264,7 +264,7 @@ class Scores:
         context: The supernet and its store.
         metric: The metric.
         executor: Runs the measurements; ``None``: this process.
-        recipe: How the executor's workers make their context; needed with an executor.
+        recipe: Recipe of the workers' context; needed with an executor.
         progress: Whether each call shows a progress bar of its own.
     """
 

@@ -50,7 +50,7 @@ def known_rows(
     """The trainings that the table has of some architectures.
 
     Args:
-        table: From :func:`check_known`.
+        table: A table from :func:`check_known`.
         plan: The training plan of its networks.
         images: The data set.
         architectures: The architectures to look up.

@@ -35,7 +35,7 @@ Rows = dict[str, dict[str, Sample]]
 """A table of results: row, column, outcomes."""
 
 BASELINE = "baseline"
-"""The criterion that looks at the architecture alone."""
+"""The criterion that uses the architecture alone."""
 
 
 @final

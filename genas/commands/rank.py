@@ -68,7 +68,7 @@ def rank(
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
     best, regret, precision, with bootstrap intervals; over several supernets mean and standard deviation. Also
-    baselines that look at the architecture only, and the highest tau that the noise of the truth allows. Writes
+    baselines that read the architecture only, and the highest tau that the noise of the truth allows. Writes
     result.json, scores.csv and figures. The same command continues a ranking that was interrupted: every measurement is
     kept in the supernets' folders.
 
@@ -220,7 +220,7 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
     for text, metric in zip(texts, parsed, strict=True):
         label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
         if label in asked or metric in asked.values():
-            raise ValueError(f"Each metric must be given once, but {text!r} came twice.")
+            raise ValueError(f"Each metric must be given once, but {text!r} was given twice.")
         asked[label] = metric
     return asked
 

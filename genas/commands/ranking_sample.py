@@ -57,7 +57,7 @@ def sample(
     if len(pool) < 2:
         covered = ", ".join(f"{column} has {len(table.covered(column))}" for column in columns)
         raise ValueError(
-            f"Two architectures at least must have all the truths, but {len(pool)} of {table.name} have: {covered}. "
+            f"At least two architectures must have all the truths, but {len(pool)} of {table.name} have: {covered}. "
             "Choose truths that go together, or a larger table."
         )
     if samples == "all":
@@ -95,7 +95,7 @@ class Scorer:
         """Measure and score.
 
         Args:
-            recipes: How to make the context of each supernet, or the one without a supernet.
+            recipes: Recipe of the context of each supernet, or of the one without a supernet.
             asked: The metrics by label.
             own_store: File in which measurements are kept where there is no supernet's.
             baselines: Whether to score by the baselines, too.

@@ -23,7 +23,7 @@ def result_entry(
 
     Args:
         space: The search space.
-        rank: From 1.
+        rank: Rank, from 1.
         architecture: A valid architecture.
         score: Score that it was ranked by; ``None`` where the search has no scores.
         metrics: Other numbers by name.

@@ -89,7 +89,7 @@ class ImageData:
         test: The images of the final report, if there are any.
         flip: Whether a mirrored image still shows its class (a mirrored digit does not).
         crop_padding: Width in pixels of the black border for the random crop, suited to the image size.
-        split_source: Where the validation split comes from, in words.
+        split_source: Source of the validation split, in words.
         valid_from_train: Whether the validation images were set aside from the training images of the data set.
 
     Raises:

@@ -27,7 +27,7 @@ class Request:
 
     Args:
         name: The full name of the data set, such as ``npz:flowers.npz``.
-        argument: What follows the colon of the name; empty if there is none.
+        argument: The part of the name after the colon; empty if there is none.
         data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
         download: Whether missing files may be fetched.
         image_size: Wanted height and width in pixels; ``None``: as stored.
@@ -101,7 +101,7 @@ class Pool:
         read: Maps positions of shape ``(k,)`` to images of shape ``(k, height, width, channels)``.
 
     Raises:
-        ValueError: If there are no images, or the labels are no class indices.
+        ValueError: If there are no images, or the labels are not class indices.
     """
 
     origin: str

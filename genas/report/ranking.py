@@ -104,10 +104,10 @@ class RankedMetric:
 @final
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well metrics rank architectures against one column of truth.
+    """The ranking of architectures by metrics against one column of truth.
 
     Args:
-        column: What the accuracies mean.
+        column: Meaning of the accuracies.
         truth: In percent, shape ``(n,)``.
         ceiling: The noise ceiling of the truth, where it is known.
         metrics: The metrics, in the order in which they are shown.

@@ -29,7 +29,7 @@ def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, marked: int 
     Args:
         ranking: The ranking.
         path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
-        marked: How many of the best-scored architectures to mark.
+        marked: Number of best-scored architectures to mark.
 
     Raises:
         ValueError: If the suffix is not one of these.
@@ -42,7 +42,7 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
 
     Args:
         ranking: The ranking.
-        marked: How many of the best-scored architectures to mark.
+        marked: Number of best-scored architectures to mark.
 
     Returns:
         A figure that pyplot does not manage.

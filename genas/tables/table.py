@@ -185,7 +185,7 @@ class Table:
         Args:
             architecture: A valid architecture.
             dataset: As in :class:`Column`, like the other arguments.
-            kind: Which images.
+            kind: The images it was measured on.
             epochs: Length of the schedule; by default the longest in the table.
             seed: One seed; by default the mean over the seeds.
             at: Epochs trained; by default all.

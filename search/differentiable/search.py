@@ -65,7 +65,7 @@ class DifferentiableSearch(Trainer):
     Attributes:
         alphas: The architecture parameters, leaves outside the network.
         history: The finished epochs.
-        outcome: How the search ended, once it has.
+        outcome: The end of the search, once it has ended.
 
     Args:
         network: The supernet, already on its device.
@@ -210,7 +210,7 @@ class DifferentiableSearch(Trainer):
         self.outcome = self.decide() if log else None
         if self.outcome is None:
             raise ValueError(
-                f"The log must be that of a finished search, but ends after {len(log)} epochs; search anew elsewhere."
+                f"The log must be that of a finished search, but ends after {len(log)} epochs; search again elsewhere."
             )
 
     @property

@@ -180,7 +180,7 @@ class DominantEigenvalue(Stopping):
 class SkipCount(Stopping):
     """End when a cell has more skip connections than allowed; the result is the last architecture within the limit.
 
-    DARTS+ and P-DARTS keep two at most in the normal cell. The search goes on until an epoch has been within the limit:
+    DARTS+ and P-DARTS keep at most two in the normal cell. The search goes on until an epoch has been within the limit:
     at its beginning the architecture is random.
 
     Args:

@@ -115,7 +115,7 @@ def test_truncated_file(write_npz: Writer, kept: float) -> None:
     path = write_npz()
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else int(kept)])
-    with pytest.raises(ValueError, match=r"flowers.npz cannot be read .* truncated or no .npz file"):
+    with pytest.raises(ValueError, match=r"flowers.npz cannot be read .* truncated or not an .npz file"):
         load_data(f"npz:{path}")
 
 

@@ -116,5 +116,5 @@ def test_missing_files_and_needless_options(root: Path) -> None:
         load_data("imagenet16-120", data_root=root)
     with pytest.raises(ValueError, match="cannot be downloaded"):
         load_data("imagenet16-120", data_root=root, download=True)
-    with pytest.raises(ValueError, match="say with data_root"):
+    with pytest.raises(ValueError, match="as data_root"):
         load_data("imagenet16-120")

@@ -103,7 +103,7 @@ def test_differently_set_copies_of_one_metric_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("text", ["angle+angle()", "flatness(alpha=1.0)+flatness", "loss+neighborhood(loss)+loss"])
 def test_the_same_metric_in_two_spellings_is_refused(text) -> None:
-    with pytest.raises(ValueError, match="Every metric may stand once in a combination"):
+    with pytest.raises(ValueError, match="Every metric may occur once in a combination"):
         parse_metric(text)
 
 

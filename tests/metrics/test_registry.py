@@ -133,7 +133,7 @@ def test_weights_that_are_negative_or_not_finite_are_refused(weight) -> None:
 
 
 def test_a_metric_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Every metric may stand once.*'angle\+loss\+2\*angle'; add up the weights"):
+    with pytest.raises(ValueError, match=r"Every metric may occur once.*'angle\+loss\+2\*angle'; add up the weights"):
         parse_metric("angle+loss+2*angle")
 
 

@@ -258,7 +258,7 @@ def test_duplicate_and_misplaced_cells(write_nats: FolderWriter, all_strings: li
     with pytest.raises(TableError, match=r"000006.pickle.pbz2"):
         importer(folder, partial=True)
     record = Record("here", 6, all_strings[6], (Trial("cifar10", 1, 1, {"ori-test@0": 5}),))
-    with pytest.raises(TableError, match=r"here: \|\S+ stands in here already"):
+    with pytest.raises(TableError, match=r"here: \|\S+ is already in here"):
         table_of_trials([record, record], None, folder, "", "")
     with pytest.raises(TableError, match=r"here: index 6 is .* in the benchmark's order, but here it is"):
         table_of_trials([Record("here", 6, all_strings[7], ())], None, folder, "", "")
@@ -287,7 +287,7 @@ def test_damaged_folders(write_nats: FolderWriter, tmp_path: Path, importer: Imp
     with pytest.raises(TableError, match=r"has no files of cells, named like 000000.pickle.pbz2"):
         importer(folder, partial=True)
     (folder / "meta.pickle.pbz2").unlink()
-    with pytest.raises(TableError, match=r"no folder of NATS-Bench: it has no meta.pickle.pbz2"):
+    with pytest.raises(TableError, match=r"not a folder of NATS-Bench: it has no meta.pickle.pbz2"):
         importer(folder)
     with pytest.raises(FileNotFoundError, match="no folder"):
         importer(tmp_path / "nowhere")
