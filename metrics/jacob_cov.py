@@ -17,7 +17,7 @@ _K = 1e-5
 
 
 def correlation_score(jacobian: np.ndarray) -> float:
-    r"""Distance of the correlations between the rows of a matrix from those of independent rows, as a negative score.
+    r"""Score of how close the correlations between the rows of a matrix are to those of independent rows.
 
     .. math:: -\sum_i \Bigl( \log(\lambda_i + k) + \frac{1}{\lambda_i + k} \Bigr), \qquad k = 10^{-5}
 

@@ -115,7 +115,7 @@ def noise_ceiling(
 
     Returns:
         The ceiling, or ``None`` if fewer than :data:`FEWEST_REPEATED` architectures of the table have two seeds, if
-        those to be ranked have no single training, or if two seeds have nothing but ties.
+        those to be ranked have no single training, or if all pairs of seeds have nothing but ties.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:

@@ -28,7 +28,7 @@ class Nodes:
         inputs: Values of the first nodes.
         num_nodes: Number of nodes.
         inputs_owned: Whether nothing else refers to the inputs, so that they may be changed in place.
-        read_plain: Nodes that are also read without a ReLU; the others are rectified in place.
+        read_plain: Nodes with a reader that applies no ReLU; the others are rectified in place.
     """
 
     def __init__(

@@ -160,7 +160,7 @@ class EdgeWeights:
 
     Args:
         mixture: The mixture.
-        node: A node of the cell; its type is that of the weights, but at least float32.
+        node: A node of the cell, which determines device and type of the weights; the type is at least float32.
     """
 
     def __init__(self, mixture: Mixture, node: Tensor) -> None:

@@ -28,7 +28,8 @@ def inspect(
             a genotype, 28 genes, or a published name like DARTS_V2.
         space: Name of the search space: nasbench201, darts, darts7, s1, s2, s3, s4.
         num_classes: Classes that the network tells apart.
-        image_size: Height and width of the images in pixels. DARTS' ImageNet network is meant from 128 on.
+        image_size: Height and width of the images in pixels. From 128 on, DARTS' stand-alone network is the ImageNet
+            one.
         image_channels: Channels of the images.
         channels: Channels of the first cells; by default the published number.
         cells: Cells per stage of NAS-Bench-201, cells in all of DARTS; by default the published number.

@@ -1,4 +1,4 @@
-"""Division of a source's images into training, validation and test."""
+"""Division of a source's images into training, validation and test images."""
 
 from __future__ import annotations
 

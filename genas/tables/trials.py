@@ -168,6 +168,6 @@ def _check_covered(
         lacking = [place for each, place in cells.items() if each not in accuracies[column]]
         if column.seed is None and lacking:
             raise TableError(
-                f"{lacking[0]} has no reading {column}, one of {len(lacking)} such cells among {len(cells)}; get "
-                "the complete source, or import what there is with --partial."
+                f"{lacking[0]} has no reading {column}: {len(lacking)} of {len(cells)} cells lack it; get the complete "
+                "source, or import what there is with --partial."
             )

@@ -208,7 +208,7 @@ def test_missing_cells(write_nats: FolderWriter, importer: Importer) -> None:
 def test_missing_readings(write_nats: FolderWriter, importer: Importer) -> None:
     """A mean must be there for all cells, or the truth would be ranked over some of them unsaid."""
     folder = write_nats({3: trainings(3), 4: [each for each in trainings(4) if each.dataset != "cifar10"]})
-    message = r"000004.pickle.pbz2 has no reading cifar10/test/12, and so 1 of 2 cells"
+    message = r"000004.pickle.pbz2 has no reading cifar10/test/12: 1 of 2 cells lack it"
     everything = sorted(import_nats_bench(folder, partial=True).columns)
     with pytest.raises(TableError, match=message):
         table_of_trials(_records(folder), everything, folder, "", "")
