@@ -14,7 +14,7 @@ from genas.search.searcher import Searcher
 from genas.spaces.base import Architecture
 
 Score = Callable[[Sequence[Architecture]], np.ndarray]
-"""Scores of a batch of architectures: higher is better, not finite on failure, shape ``(len(architectures),)``."""
+"""Function that scores a batch: higher is better, not finite on failure, shape ``(len(architectures),)``."""
 
 
 @final

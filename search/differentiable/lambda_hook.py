@@ -99,7 +99,7 @@ class LambdaHook(WeightStep):
             )
 
     def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
-        """One pass, and two more if the alignment has a gradient."""
+        """One pass, and two more unless the strength or the gradient of the alignment is zero."""
         self.check(step.objective.cell_types)
         cells = [position for position, kind in enumerate(step.objective.cell_types) if kind == self.cell_type]
         strength = self.strength_at(step.epoch, step.epochs)

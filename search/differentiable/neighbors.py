@@ -27,7 +27,7 @@ class Neighbors(abc.ABC):
     r"""Mixtures near a given one: the weights of the operations change on ``distance`` edges.
 
     The distance between two relaxed architectures is the sum over the edges of :math:`\frac12 \lVert p_e - p'_e
-    \rVert_1 \le 1`, so no neighbour is further away than ``distance``. Weights of edges do not change.
+    \rVert_1 \le 1`, so a neighbour is no further away than the number of changed edges. Weights of edges do not change.
 
     Args:
         space: The search space.

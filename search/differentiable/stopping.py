@@ -184,7 +184,7 @@ class SkipCount(Stopping):
     at its beginning the architecture is random.
 
     Args:
-        most: Largest number of skip connections allowed in each of these cell types.
+        most: Largest number of skip connections allowed in a cell type.
         cell: Name of the cell type that is checked; ``None``: all.
         earliest: First epoch that may be the result, such as the first in which the architecture is updated.
 
