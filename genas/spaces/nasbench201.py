@@ -167,7 +167,7 @@ class NASBench201(SearchSpace):
         channels: int = 16,
         cells: int | None = None,
     ) -> Skeleton:
-        """Return the supernet: five cells per stage, BN inside the cells without weight and bias (as RLNAS)."""
+        """Return the supernet's skeleton: five cells per stage, BN in the cells without weight and bias (as RLNAS)."""
         per_stage = _CELLS_PER_STAGE if cells is None else cells
         return Skeleton("nasbench201", channels, per_stage, num_classes, image_size, image_channels, affine=False)
 

@@ -1,4 +1,4 @@
-"""Equivalence keys of NAS-Bench-201 cells: several notions of equality, each with keys that are equal for equal cells.
+"""Equivalence keys of NAS-Bench-201 cells: for several notions of equality, keys that are equal for equal cells.
 
 The first three read the cell as an expression: a node is the sum of its edges, ``none`` is zero, ``skip_connect`` is
 its source. They differ in what they simplify. All but :func:`angle_key` are texts. Classes over all 15,625 cells:
