@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report("genas", _unknown(words[0]), USAGE)
         return _run(VERBS[verb], prog, words[1:])
     except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to continue", file=sys.stderr)
+        print("\ninterrupted; run the same command again to continue.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader is gone, as with `| head`: discard what is left in the buffer.

@@ -316,7 +316,7 @@ def refuses(kind: type[Exception], *words: str) -> Iterator[None]:
         if missing:
             raise AssertionError(f"the message must contain {missing}, but is: {error}") from error
     else:
-        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised")
+        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised.")
 
 
 def _accepts(check: Callable[[Architecture], object], genes: Architecture) -> bool:

@@ -460,7 +460,7 @@ def test_a_traceback_can_be_asked_for(work: dict[str, object], monkeypatch: pyte
 
 def test_an_interruption_says_how_to_go_on(work: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["work-hard", "stop"]) == 130
-    assert capsys.readouterr().err.strip() == "interrupted; run the same command again to continue"
+    assert capsys.readouterr().err.strip() == "interrupted; run the same command again to continue."
 
 
 # --- the tools ---

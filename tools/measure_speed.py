@@ -158,7 +158,7 @@ def _load_average() -> float:
     """Return the number of busy processes in the last minute, and warn of them."""
     load = os.getloadavg()[0]
     if load > 0.5:
-        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
+        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures.", file=sys.stderr)
     return load
 
 
