@@ -1,4 +1,4 @@
-"""From a function's signature to its arguments: the parser and the help of one ``genas`` verb.
+"""Command-line parser and help of one ``genas`` verb, built from the signature of its function.
 
 jsonargparse reads the types and docstrings, checks the values and builds the dataclasses.
 """
@@ -20,7 +20,7 @@ from genas.spelling import Spelling, UsageError, dashed, recipes
 
 
 def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments with which to call a function, as its command line and configuration files have them.
+    """Return the arguments of a function, read from its command line and configuration files.
 
     Args:
         function: Typed and documented. Its parameters without a default are positional, its frozen dataclasses become
@@ -50,7 +50,7 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
 
 
 def _check_groups(values: Namespace, spelling: Spelling) -> None:
-    """Refuse a configuration file in which something else stands where options belong, such as nothing at all."""
+    """Refuse a configuration file in which a group of options is anything but a mapping, such as empty."""
     for group in sorted(spelling.groups):  # the outer ones first
         value = values.get(group)
         if not isinstance(value, Namespace):
@@ -62,7 +62,7 @@ def _check_groups(values: Namespace, spelling: Spelling) -> None:
 
 
 def _types(hints: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the full name and type of every argument, dataclasses taken apart."""
+    """Yield the full name and type of every argument, with dataclasses expanded."""
     for name, hint in hints.items():
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             inner = get_type_hints(hint)
@@ -137,21 +137,21 @@ _NO_MAPPING = "Unexpected config: "
 
 
 def _explained(message: str, spelling: Spelling) -> str:
-    """Return a message of jsonargparse in our words, where it is about an option."""
+    """Return a message of jsonargparse, reworded where it is about an option."""
     types = spelling.types
     unknown = re.search(
         r"Option '([\w.-]+)' is not accepted|Group '([\w.]+)' does not accept option '([\w.-]+)'", message
     )
-    if unknown:  # of the command line they have been found before
+    if unknown:  # those of the command line were found before
         name = unknown[1] or f"{unknown[2]}.{unknown[3]}"
         if (written := name.replace("-", "_")) in types:
             return f"in a configuration file --{name} is called {written}, with underscores."
         return f"in the configuration file {spelling.unknown(name)}"
     if message.startswith(_NO_YAML):
-        return f"the configuration file is no YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
+        return f"the configuration file is not valid YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
     if message.startswith(_NO_MAPPING):
         found = message.removeprefix(_NO_MAPPING).strip()
-        return f"the configuration file must be a mapping of options to values, but is {found!r}"
+        return f"the configuration file must be a mapping of options to values, but is {found!r}."
     about = re.search(r'Parser key "([\w.]+)"', message)
     values: list[str] = re.findall(r"(?:Given|Got) value: (.*)", message)
     if about and about[1] in types and values:

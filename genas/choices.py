@@ -11,13 +11,14 @@ from typing import Literal, get_args, get_origin, get_type_hints
 def check_choices(settings: object) -> None:
     """Refuse a dataclass whose fields of ``Literal`` type hold something else.
 
-    The command line checks this by itself; Python does not, and a misspelt word would silently mean the last branch.
+    The command line checks this by itself; Python does not, and a misspelt word would silently select the last branch.
 
     Args:
         settings: An instance of a dataclass.
 
     Raises:
-        ValueError: Names the field, its words, what came, and the nearest word.
+        ValueError: If a field has another value; the message names the field, its words, the value and the nearest
+            word.
     """
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ USAGE, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 
 @final
 class Verb(NamedTuple):
-    """Where the function of a verb is; its module is imported when the verb is used."""
+    """Module and name of a verb's function; the module is imported when the verb is used."""
 
     module: str
     function: str
@@ -78,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report("genas", _unknown(words[0]), USAGE)
         return _run(VERBS[verb], prog, words[1:])
     except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to continue", file=sys.stderr)
+        print("\ninterrupted; run the same command again to continue.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads any more, as with `| head`. What is left in the buffer goes nowhere, quietly.
+        # The reader is gone, as with `| head`: discard what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where and in which precision to compute. Torch is imported only by the functions that need it."""
+"""Choice of device and precision. Torch is imported only by the functions that need it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         return torch.device("cuda", int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ValueError(
-            "device 'mps' needs an Apple GPU and a torch built for it, which are not here; choose auto or cpu."
+            "device 'mps' needs an Apple GPU and a torch built for it, which this machine lacks; choose auto or cpu."
         )
     return torch.device(kind)
 
@@ -53,8 +53,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """The type in which convolutions and matrix products are computed.
 
     Args:
-        name: ``auto`` (``bf16`` where :func:`has_native_bf16`, else ``fp32``), ``fp32`` or ``bf16``. ``bf16`` is obeyed
-            on hardware that only emulates it too; :func:`device_facts` records that.
+        name: ``auto`` (``bf16`` where :func:`has_native_bf16`, else ``fp32``), ``fp32`` or ``bf16``. ``bf16`` is also
+            obeyed on hardware that only emulates it; :func:`device_facts` records that.
         device: As from :func:`resolve_device`.
 
     Returns:
@@ -89,7 +89,7 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 def device_facts(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
-    """What a run's ``environment.json`` says about the hardware.
+    """Facts about the hardware for a run's ``environment.json``.
 
     Args:
         device: As from :func:`resolve_device`.

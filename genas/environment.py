@@ -1,4 +1,4 @@
-"""What a result was computed with: versions, source commit, machine."""
+"""Environment of a computation: versions, source commit, machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def environment() -> dict[str, Any]:
-    """The surroundings of this process, as plain values for ``environment.json``.
+    """The environment of this process, as plain values for ``environment.json``.
 
     Returns:
         Versions of Python, genas, torch and numpy, the commit of genas' source (null outside its repository), system
@@ -41,7 +41,7 @@ def source_commit(file: Path) -> str | None:
             commit.
 
     Returns:
-        40 hexadecimal digits, with ``-dirty`` behind them if tracked files were changed since, or ``None``.
+        40 hexadecimal digits, followed by ``-dirty`` if tracked files were changed since, or ``None``.
     """
     git = ["git", "-C", str(file.parent)]
     try:

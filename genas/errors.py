@@ -1,6 +1,6 @@
-"""Conditions that a caller may want to catch, and what tells a message to the user from a bug.
+"""Errors that a caller may want to catch, and the test that tells a message to the user from a bug.
 
-The other conditions are ``ValueError``, ``TypeError``, ``KeyError``.
+Other errors are ``ValueError``, ``TypeError`` and ``KeyError``.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class TrainingDiverged(GenasError):
 
 
 class TableError(GenasError):
-    """A file of accuracies is damaged, incomplete, or not what it should be."""
+    """A file of accuracies is damaged, incomplete, or not in the expected format."""
 
 
 def is_refusal(error: Exception) -> bool:
     """Whether an error is a message to the user: from a ``raise`` statement of genas, or about a file.
 
-    A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and shall show their tracebacks.
+    A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and must show their tracebacks.
 
     Args:
-        error: As it was caught, in the process in which it was raised.
+        error: The error as caught, in the process in which it was raised.
 
     Returns:
-        Whether its message says all that the user needs.
+        Whether its message tells the user enough.
     """
     if isinstance(error, (GenasError, OSError)):
         return True

@@ -1,4 +1,4 @@
-"""Files that are the old one or the new one, whole: written under a temporary name, flushed to the disk, renamed."""
+"""Atomic file writes: under a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _MARK = ".unfinished"
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file in the same folder, then put it in the place of ``path``.
+    """Let ``write`` fill a temporary file in the same folder, then replace ``path`` by it.
 
     Args:
         path: The file. Its folder must exist.
-        write: Gets the temporary path, which has the suffix of ``path`` (some writers choose the format by it).
+        write: Called with the temporary path, which keeps the suffix of ``path`` (some writers choose the format by
+            it).
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{_MARK}{path.suffix}")
     temporary.touch()
-    mode = temporary.stat().st_mode  # as the user wants new files; some writers make them private
+    mode = temporary.stat().st_mode  # the user's default for new files; some writers make them private
     try:
         write(temporary)
         temporary.chmod(mode)
@@ -53,7 +54,7 @@ def write_json(path: Path, value: object) -> None:
 
     Args:
         path: The file.
-        value: Plain values. NaN and infinity are no JSON and refused: give ``None`` in their place.
+        value: Plain values. NaN and infinity are not valid JSON and are refused: give ``None`` instead.
     """
     write_text(path, to_json(value, indent=2) + "\n")
 
@@ -86,16 +87,16 @@ def to_json(value: object, indent: int | None = None) -> str:
     try:
         return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
-        raise ValueError(f"JSON has no NaN and no infinity; give None in their place ({error}).") from error
+        raise ValueError(f"JSON has no NaN and no infinity; give None instead ({error}).") from error
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left under temporary names in a folder; sub-folders are left alone.
+    """Delete the temporary files that a killed process left in a folder, not in its sub-folders.
 
-    Call it only while nobody else writes there.
+    Call it only while no other process writes there.
 
     Args:
-        folder: Where to look.
+        folder: The folder.
     """
     for path in folder.glob(f".*{_MARK}*"):
         path.unlink()

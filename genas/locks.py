@@ -1,4 +1,4 @@
-"""A lock that the system releases when its holder dies, however it dies."""
+"""A file lock that the system releases when its holder dies, even if killed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ else:
 class FileLock:
     """Exclusive hold of a lock file, from construction to :meth:`release`.
 
-    The file stays: to delete it could give two processes a lock on two files of the same name.
+    The file is never deleted: two processes could then hold locks on two files of the same name.
 
     Args:
-        path: The lock file, made when missing. It tells others the holder's process id.
+        path: The lock file, made when missing. It holds the holder's process id.
 
     Raises:
-        RunError: If another holder has it; names its process id.
+        RunError: If another process holds it; names its process id.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class FileLock:
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(self._descriptor)
-        except (BlockingIOError, PermissionError) as error:  # the second is Windows' word for the first
+        except (BlockingIOError, PermissionError) as error:  # Windows raises the second for the first
             holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
             self.release()
             raise RunError(
@@ -60,7 +60,7 @@ class FileLock:
 
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
-        # Others cannot read locked bytes on Windows: lock one behind the text.
+        # On Windows other processes cannot read locked bytes: lock one after the text.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -19,7 +19,7 @@ _DAMAGES = (
     RuntimeError,  # an encrypted entry, or one of an unknown compression method
     MemoryError,  # an absurd size
 )
-"""What a damaged file may raise."""
+"""Exceptions that a damaged file may raise."""
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -32,7 +32,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         The arrays.
 
     Raises:
-        ValueError: If the file is damaged, or anything but plain arrays with names.
+        ValueError: If the file is damaged or holds anything but named plain arrays.
     """
     try:
         # Opened here, since numpy leaves a damaged file open.
@@ -42,6 +42,6 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
                 return {key: content[key] for key in content.files}
     except _DAMAGES as error:
         raise ValueError(
-            f"{path} can not be read ({error}); it is truncated or no .npz file of plain arrays: write it again"
+            f"{path} cannot be read ({error}); it is truncated or not an .npz file of plain arrays: write it again."
         ) from error
-    raise ValueError(f"{path} holds one array without a name; write it with numpy.savez(path, name=array)")
+    raise ValueError(f"{path} holds one array without a name; write it with numpy.savez(path, name=array).")

@@ -1,4 +1,4 @@
-"""Names of things that others may add to: spaces, metrics, data sets."""
+"""Registries of spaces, metrics and data sets, which other packages may extend."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 @final
 class Registry(Mapping[str, T]):
-    """A dict that refuses to be overwritten, suggests near names, and knows the entry points of other packages.
+    """A mapping that never overwrites an entry, suggests near names, and includes other packages' entry points.
 
-    Entry points are looked at only when a name is not built in, and loaded only when they are asked for.
+    Entry points are searched only when a name is not built in, and loaded only on request.
 
     Args:
-        kind: What one entry is called in messages.
+        kind: Name of one entry in messages.
         group: The entry-point group in which other packages offer theirs.
 
     Example:
@@ -36,7 +36,7 @@ class Registry(Mapping[str, T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
-        """Return ``item`` after entering it under ``name``.
+        """Return ``item`` after registering it under ``name``.
 
         Raises:
             ValueError: If the name is taken.
@@ -78,7 +78,7 @@ class Registry(Mapping[str, T]):
         except (ImportError, AttributeError) as error:
             package = offers[0].dist.name if offers[0].dist else "a package"
             raise ValueError(
-                f"The {self._kind} {name!r} can not be loaded from {offers[0].value}, as {package} offers it: {error}."
+                f"The {self._kind} {name!r} cannot be loaded from {offers[0].value}, as {package} offers it: {error}."
             ) from error
 
     def _unknown(self, name: str) -> str:

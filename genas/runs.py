@@ -1,4 +1,4 @@
-"""Run folders: the settings, surroundings, log and results of one piece of work, which a killed process leaves whole.
+"""Run folders: settings, environment, log and results of one computation, left intact by a killed process.
 
 ::
 
@@ -54,13 +54,14 @@ class Run:
     ) -> Self:
         """Make a run folder, or continue the run in it if its settings are the same.
 
-        What a killed process left half-written is removed. A :class:`~genas.errors.RunError` says when the folder is
-        something else, when the run in it has other settings (it names them all), or when another process holds it.
+        Files that a killed process left half-written are removed. A :class:`~genas.errors.RunError` is raised if the
+        folder is not a run's, if its run has other settings (the message names them all), or if another process holds
+        it.
 
         Args:
             path: The folder, new or empty or a run's.
             config: All that the results depend on: plain values, dataclasses, paths, mappings and sequences of these.
-            facts: What else ``environment.json`` shall record, such as the device and the seed. Plain values.
+            facts: Further entries of ``environment.json``, such as the device and the seed. Plain values.
 
         Returns:
             The run, locked.
@@ -128,7 +129,7 @@ class Run:
 
     @property
     def result(self) -> Path:
-        """What came out."""
+        """The results."""
         return self.path / "result.json"
 
     @property
@@ -138,14 +139,14 @@ class Run:
 
     @property
     def log_path(self) -> Path:
-        """What :meth:`log` writes."""
+        """The log that :meth:`log` writes."""
         return self.path / "log.jsonl"
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append a line to the log, with the time (UTC) added.
 
         Args:
-            record: Plain values; ``None`` in the place of NaN and infinity, which are refused.
+            record: Plain values; ``None`` instead of NaN and infinity, which are refused.
         """
         self._check_writable()
         line = to_json({**record, "time": _now()}) + "\n"
@@ -153,7 +154,7 @@ class Run:
             file.write(line)
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Return the records of the log, oldest first; a last line that is not finished is left out."""
+        """Return the records of the log, oldest first; an unfinished last line is left out."""
         return [record for _, record in self._lines()]
 
     def keep_log(self, keep: Callable[[Mapping[str, Any]], bool]) -> None:
@@ -196,7 +197,7 @@ class Run:
             os.truncate(self.log_path, content.rfind(b"\n") + 1)
 
     def _record_environment(self, facts: Mapping[str, Any]) -> None:
-        """Write ``environment.json``; a continued run adds its own surroundings under ``resumed``."""
+        """Write ``environment.json``; a continued run adds its own environment under ``resumed``."""
         path = self.path / _ENVIRONMENT
         session = {"started": _now(), **environment(), **facts}
         if not path.exists():
@@ -228,7 +229,7 @@ def _check_place(folder: Path) -> None:
 
 
 def _is_bare(folder: Path) -> bool:
-    """Whether a run was only announced: a request that was refused before it did anything does not bind the next."""
+    """Whether a run has written no results: a request refused that early does not bind the next one."""
     # A configuration alone may be the user's own.
     return (folder / _ENVIRONMENT).exists() and all(
         entry.name.startswith(".") or entry.name in (_CONFIG, _ENVIRONMENT) for entry in folder.iterdir()
@@ -239,9 +240,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start anew elsewhere.") from error
+        raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start a new run elsewhere.") from error
     if not isinstance(config, dict):
-        raise RunError(f"{folder / _CONFIG} must be a mapping, but is {config!r}. Restore it, or start anew elsewhere.")
+        raise RunError(
+            f"{folder / _CONFIG} must be a mapping, but is {config!r}. Restore it, or start a new run elsewhere."
+        )
     return config
 
 
@@ -264,11 +267,11 @@ def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings that are no groups, by their full names such as ``training.epochs``.
+    """Yield the settings that are not groups, by their full names such as ``training.epochs``.
 
     Args:
         config: As in :attr:`Run.config`.
-        prefix: Before every name.
+        prefix: Prefix of every name.
 
     Yields:
         Names and values.
@@ -281,7 +284,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _as_read_back(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings as ``config.yaml`` will give them back: tuples are lists, dataclasses are mappings."""
+    """Return the settings as they are read back from ``config.yaml``: tuples are lists, dataclasses are mappings."""
     plain = {name: _plain(value, name) for name, value in config.items()}
     read_back: dict[str, Any] = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
     return read_back

@@ -1,4 +1,4 @@
-"""The score store: every measurement of a run in one SQLite file, so that a restarted search repeats none."""
+"""The score store: every measurement of a run in one SQLite file, so that a restarted search need not repeat any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERSION = 1
 
 @final
 class ScoreStore:
-    """Measurements of architectures, kept under a key that says what was measured and on what.
+    """Measurements of architectures, kept under a key that names the measurement and its inputs.
 
     A measurement is an array of raw numbers (say, the loss at every noise level), so that weights and other cheap
     choices can be varied later without running a network. Written by one process, every ``put`` in one transaction:
@@ -27,10 +27,10 @@ class ScoreStore:
     write-ahead log).
 
     Args:
-        path: The file, made when missing; ``":memory:"`` for a store that is forgotten.
+        path: The file, made when missing; ``":memory:"`` for a temporary store.
 
     Raises:
-        RunError: If the file is damaged, no score store, or of another version.
+        RunError: If the file is damaged, not a score store, or of another version.
 
     Example:
         >>> with ScoreStore(":memory:") as store:
@@ -54,7 +54,7 @@ class ScoreStore:
         """The stored measurements of these architectures; those without one are left out.
 
         Args:
-            key: What was measured.
+            key: Name of the measurement.
             architectures: In any order.
 
         Returns:
@@ -73,8 +73,8 @@ class ScoreStore:
         """Store measurements, all or none; an older one of the same key and architecture is replaced.
 
         Args:
-            key: What was measured.
-            rows: For each architecture an array of shape ``(numbers,)``. NaN is kept as it is.
+            key: Name of the measurement.
+            rows: For each architecture an array of shape ``(numbers,)``. NaN is kept.
 
         Raises:
             ValueError: If an array does not have one dimension.
@@ -83,7 +83,7 @@ class ScoreStore:
         for architecture, row in rows.items():
             if np.ndim(row) != 1:
                 raise ValueError(
-                    f"A measurement must have one dimension, but {architecture} came with shape {np.shape(row)}."
+                    f"A measurement must have one dimension, but that of {architecture} has shape {np.shape(row)}."
                 )
             values.append((key, _text(architecture), np.asarray(row, dtype="<f8").tobytes()))
         with self._named_errors(), self._transaction():
@@ -101,7 +101,7 @@ class ScoreStore:
         return int(row[0])
 
     def close(self) -> None:
-        """Let go of the file. The store cannot be used afterwards."""
+        """Close the file. The store cannot be used afterwards."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class ScoreStore:
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into one that names the file and the cure."""
+        """Turn SQLite's errors into ones that name the file and the cure."""
         try:
             yield
         except sqlite3.ProgrammingError:  # a wrong call, such as from another thread, says nothing about the file

@@ -1,7 +1,7 @@
-"""One root seed, named streams: every part of a run draws from a generator of its own.
+"""Named random streams from one root seed: every part of a run has a generator of its own.
 
 A stream is named by words and numbers, such as ``("noise", 2)``. Its seed is the SHA-256 digest of the root seed and
-the name, so streams are independent of each other, and adding one changes no other.
+the name, so streams are independent of each other, and adding one does not change the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def torch_generator(seed: int, *stream: str | int, device: torch.device | str = 
     Args:
         seed: Root seed of the run, not negative.
         *stream: Name of the stream: words and numbers.
-        device: Where it draws. The numbers of a CPU and of a GPU generator differ.
+        device: Device of the generator. CPU and GPU generators draw different numbers.
 
     Returns:
         A new generator at the start of its stream.

@@ -1,4 +1,4 @@
-"""How options may be spelled on the command line: dashes, last names, flags, and recipes by name."""
+"""Spellings of options on the command line: dashes, last parts of names, flags, and recipes by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UsageError(Exception):
 
 @final
 class Spelling:
-    """The options of one verb, and the words that mean them.
+    """The options of one verb, and the words that stand for them.
 
     Args:
         types: Full name to type of every option and positional argument, as in ``training.epochs``.
@@ -40,7 +40,7 @@ class Spelling:
         self._names = [*types, *others]
 
     def in_full(self, argv: Iterable[str]) -> list[str]:
-        """Return the words with every option as ``--full.name=value``; configuration files first, so that options win.
+        """Return the words, with every option as ``--full.name=value``; configuration files first, so that options win.
 
         Raises:
             UsageError: If an option is unknown or ambiguous, or a configuration file does not exist.
@@ -102,7 +102,7 @@ class Spelling:
         return found[0] if found else None
 
     def unknown(self, given: str) -> str:
-        """Return a message about an option that there is not, with the nearest ones."""
+        """Return a message about an unknown option, with the nearest ones."""
         wanted = given.replace("-", "_")
         members = [name for name in self.types if f".{wanted}." in f".{name}"]
         if members:
@@ -127,14 +127,14 @@ def _dashed_name(found: re.Match[str]) -> str:
 
 
 def recipes() -> dict[str, str]:
-    """Return the names of the shipped configuration files, and for what program each is: its first line says that."""
+    """Return the names of the shipped configuration files, and the program of each, named in its first line."""
     files = [entry for entry in resources.files(_RECIPES).iterdir() if entry.name.endswith(".yaml")]
     texts = {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in files}
     return {name: " ".join(text.split(maxsplit=3)[1:3]) for name, text in sorted(texts.items())}
 
 
 def _config_file(name: str, prog: str) -> str:
-    """Return the path of a configuration file that is given as such or as the name of a recipe."""
+    """Return the path of a configuration file that is given as a path or as the name of a recipe."""
     if Path(name).is_file():
         return name
     found = recipes()

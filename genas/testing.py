@@ -1,4 +1,4 @@
-"""Conformance suites: inherit one, define ``make``, and pytest runs what every plug-in of that kind must pass.
+"""Conformance suites: inherit one, define ``make``, and pytest runs the tests that every such plug-in must pass.
 
 Example::
 
@@ -29,7 +29,7 @@ _FEW = 20_000
 
 
 class SpaceContract(abc.ABC):
-    """What every search space must do. One of at most 20,000 gene vectors is also compared with its full list."""
+    """Tests for every search space. One of at most 20,000 gene vectors is also compared with its full list."""
 
     @abc.abstractmethod
     def make(self) -> SearchSpace:
@@ -87,7 +87,7 @@ class SpaceContract(abc.ABC):
                 space.repair(genes, generator(0))
 
     def test_repair_leaves_valid_genes_and_mends_others(self) -> None:
-        """``repair`` changes only what is not valid."""
+        """``repair`` changes only invalid genes."""
         space, rng = self.make(), generator(1)
         for architecture in self.samples(20):
             assert space.repair(architecture, rng) == architecture
@@ -96,7 +96,7 @@ class SpaceContract(abc.ABC):
             assert space.check(repaired) == repaired
 
     def test_mutation_changes_every_gene_sooner_or_later(self) -> None:
-        """A mutant is valid, never its parent, and no gene is out of reach."""
+        """A mutant is valid and never its parent, and every gene can change."""
         space, rng = self.make(), generator(2)
         parent = self.samples(1)[0]
         children = [space.mutate(parent, rng, rate) for rate in (0.0, 0.1, 1.0) for _ in range(100)]
@@ -131,7 +131,7 @@ class SpaceContract(abc.ABC):
             list(space.neighbors(centre, 0))
 
     def test_neighbors_agree_with_the_full_list(self) -> None:
-        """No neighbour is missing; in a large space: neighbours know each other."""
+        """No neighbour is missing; in a large space, the relation is symmetric."""
         space, everything = self.make(), self.everything()
         centre = self.samples(1)[0]
         near = set(space.neighbors(centre))
@@ -206,7 +206,7 @@ class SpaceContract(abc.ABC):
 
 
 class SearcherContract(abc.ABC):
-    """What every searcher must do. It is tried on NAS-Bench-201's cells with cheap scores."""
+    """Tests for every searcher. They use NAS-Bench-201's cells with cheap scores."""
 
     @abc.abstractmethod
     def make(self, space: SearchSpace, seed: int, constraint: Constraint | None) -> Searcher:
@@ -216,8 +216,8 @@ class SearcherContract(abc.ABC):
         """Run a searcher to its end.
 
         Args:
-            seed: Its seed.
-            constraint: Its constraint.
+            seed: Seed of the searcher.
+            constraint: Constraint of the searcher.
 
         Returns:
             The finished searcher and the batches that it asked.
@@ -231,7 +231,7 @@ class SearcherContract(abc.ABC):
         return searcher, batches
 
     def test_same_seed_same_asks(self) -> None:
-        """The seed alone decides, not the global generators."""
+        """The seed alone determines the search, not the global generators."""
         _check_globals_do_not_matter(lambda: self.run(seed=0)[1])
         assert self.run(seed=0)[1] != self.run(seed=1)[1]
 
@@ -244,7 +244,7 @@ class SearcherContract(abc.ABC):
         assert searcher.budget is None or len(asked) <= searcher.budget
 
     def test_says_why_it_ended(self) -> None:
-        """``finished_because`` is set at the end, and the end is final."""
+        """``finished_because`` is set at the end, after which nothing more is asked."""
         assert self.make(NASBench201(), 0, None).finished_because is None
         searcher, _ = self.run(seed=3)
         assert searcher.finished_because
@@ -258,7 +258,7 @@ class SearcherContract(abc.ABC):
             searcher.tell(batch[::-1], [_score(architecture) for architecture in batch[::-1]])
 
     def test_failed_evaluations_do_not_stop_it(self) -> None:
-        """NaN scores, even nothing but NaN scores, let the search go on."""
+        """The search goes on after NaN scores, even if all scores are NaN."""
         for divisor in (1, 2):
             searcher = self.make(NASBench201(), 4, None)
             asked = 0
@@ -283,7 +283,7 @@ class SearcherContract(abc.ABC):
         assert searcher.ask()
 
     def test_keeps_the_constraint_to_the_last_architecture(self) -> None:
-        """With 40 architectures allowed the search ends, having asked no other."""
+        """With 40 architectures allowed, the search ends without asking any other."""
         constraint = Constraint(_position_cost, max_macs=40)
         searcher, batches = self.run(seed=5, constraint=constraint)
         asked = list(itertools.chain.from_iterable(batches))
@@ -303,11 +303,11 @@ def refuses(kind: type[Exception], *words: str) -> Iterator[None]:
     """Check that the block raises an error whose message contains all these words.
 
     Args:
-        kind: The class of the error.
-        *words: What the message must contain.
+        kind: Class of the error.
+        *words: Words that the message must contain.
 
     Raises:
-        AssertionError: If nothing is raised, or another message.
+        AssertionError: If nothing is raised, or the message lacks a word.
     """
     try:
         yield
@@ -316,7 +316,7 @@ def refuses(kind: type[Exception], *words: str) -> Iterator[None]:
         if missing:
             raise AssertionError(f"the message must contain {missing}, but is: {error}") from error
     else:
-        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised")
+        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised.")
 
 
 def _accepts(check: Callable[[Architecture], object], genes: Architecture) -> bool:
@@ -328,7 +328,7 @@ def _accepts(check: Callable[[Architecture], object], genes: Architecture) -> bo
 
 
 def _check_globals_do_not_matter(draw: Callable[[], Any]) -> None:
-    """Check that a draw is repeatable, whatever the global generators are, and leaves them alone."""
+    """Check that a draw neither depends on the global generators nor changes them."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         results = []

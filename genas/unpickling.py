@@ -1,4 +1,4 @@
-"""Foreign pickles without their power: only plain containers and numeric numpy arrays are rebuilt."""
+"""Safe reading of foreign pickles: only plain containers and numeric numpy arrays are rebuilt."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ DAMAGES = (
     OverflowError,
     MemoryError,  # an absurd size
 )
-"""What a damaged pickle may raise."""
+"""Exceptions that a damaged pickle may raise."""
 
 
 def load_plain_pickle(path: Path) -> Any:
     """Read a pickle that holds only numbers, texts, lists, tuples, dicts and numeric numpy arrays.
 
-    A pickle is a program that may name and call any function, and set the state of any object. This reader hands out
-    only its own makers of arrays, and types that check their state, so the worst that a hostile file can do is to be
-    refused. Files written under Python 2 are read with their byte texts as Latin-1.
+    A pickle is a program that may name and call any function, and set the state of any object. This reader offers only
+    its own array constructors, and types that check their state, so the worst that a hostile file can do is to be
+    refused. Byte strings of files written under Python 2 are read as Latin-1.
 
     Args:
         path: The file. One named ``*.pbz2`` is decompressed first.
 
     Returns:
-        What it holds.
+        Its content.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, or asks for anything else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; copy it there")
+        raise FileNotFoundError(f"There is no file {path}; copy it there.")
     with bz2.open(path) if path.suffix == ".pbz2" else path.open("rb") as file:
         try:
             return _PlainUnpickler(file, encoding="latin1").load()
         except DAMAGES as error:
             raise ValueError(
-                f"{path} can not be read ({error}); it is truncated or not the official file: copy it again"
+                f"{path} cannot be read ({error}); it is truncated or not the official file: copy it again."
             ) from error
 
 
 @final
 class _PlainUnpickler(pickle.Unpickler):  # noqa: S301 - the very class that makes it safe
-    """Resolves the names that a numeric numpy array needs, and no others."""
+    """Unpickler that resolves only the names that a numeric numpy array needs."""
 
     def find_class(self, module: str, name: str) -> Any:
         # numpy 2 moved ``numpy.core`` to ``numpy._core``; files name either.
@@ -70,7 +70,7 @@ class _PlainUnpickler(pickle.Unpickler):  # noqa: S301 - the very class that mak
 
 @final
 class _Maker:
-    """A callable whose attributes a pickle can not set, as it could those of a function."""
+    """A callable whose attributes a pickle cannot set, unlike those of a function."""
 
     __slots__ = ("_make",)
 
@@ -86,10 +86,10 @@ class _Maker:
 
 @final
 class _NumberType:
-    """Stands for a dtype, whose own ``__setstate__`` would believe any size, shape and flags.
+    """Stand-in for a dtype, whose own ``__setstate__`` would accept any size, shape and flags.
 
     Args:
-        code: Of the type without byte order; two flags about copies follow it in pickles.
+        code: Code of the type without byte order; two flags about copies follow it in pickles.
     """
 
     __slots__ = ("dtype",)
@@ -115,14 +115,14 @@ class _Array(np.ndarray):
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Bytes that a pickle stores as text."""
+    """The bytes that a pickle stores as text."""
     if encoding not in {"latin1", "latin-1"}:
         raise pickle.UnpicklingError(f"it encodes bytes by {encoding!r}")
     return codecs.encode(text, "latin1")
 
 
 def _no_bytes() -> bytes:
-    """The empty bytes, for which old protocols have no sign of their own."""
+    """The empty bytes, for which old protocols have no opcode."""
     return b""
 
 
@@ -144,7 +144,7 @@ def _number(kind: _NumberType, data: bytes) -> Any:
 
 
 _ARRAY_CLASS = object()
-"""Stands for ``numpy.ndarray``, which pickles only name; so they can not call it."""
+"""Stand-in for ``numpy.ndarray``, which pickles only name; so they cannot call it."""
 
 _MAKERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,

@@ -76,14 +76,14 @@ class AngleTable:
 
 
 def _multiplicities(cell: CellType, genes: np.ndarray) -> np.ndarray:
-    """Live paths over each edge, in the shape of ``genes``: worked out once per pattern of missing edges."""
+    """Live paths over each edge, in the shape of ``genes``: computed once per pattern of missing edges."""
     patterns, which = np.unique(genes != NONE, axis=0, return_inverse=True)
     multiplicities = [path_multiplicities(cell, pattern) for pattern in patterns]
     return np.array(multiplicities, dtype=np.int64).reshape(patterns.shape)[which.reshape(-1)]
 
 
 def angle_table(initial: CellNetwork, trained: CellNetwork, *, repeat_dilated_weight: bool = False) -> AngleTable:
-    """Work out the sums of a supernet.
+    """The sums of a supernet.
 
     NAS-Bench-201 counts the classifier's bias and nothing for a skip connection; DARTS leaves the bias out and counts a
     skip connection as an identity matrix. A pool counts as its averaging kernel in both.
@@ -91,8 +91,8 @@ def angle_table(initial: CellNetwork, trained: CellNetwork, *, repeat_dilated_we
     Args:
         initial: The supernet before training.
         trained: The supernet after training.
-        repeat_dilated_weight: Count the BN weight of dilated convolutions twice and their BN bias not at all, as RLNAS'
-            and GeNAS' code.
+        repeat_dilated_weight: Whether to count the BN weight of dilated convolutions twice and their BN bias not at
+            all, as RLNAS' and GeNAS' code does.
 
     Returns:
         The table.
@@ -152,10 +152,11 @@ def _sums(before: Iterator[Tensor], after: Iterator[Tensor]) -> Sums:
 @final
 @dataclass(frozen=True)
 class Angle(Metric):
-    """Angle between a subnet's initial and trained weight vectors; it grows with how well a subnet trains.
+    """Angle between a subnet's initial and trained weight vectors; subnets that train better have larger angles.
 
     Args:
-        repeat_dilated_weight: Repeat the slip of RLNAS' and GeNAS' code on DARTS, see :func:`angle_table`.
+        repeat_dilated_weight: Whether to reproduce an error of RLNAS' and GeNAS' code on DARTS, see
+            :func:`angle_table`.
 
     Reference:
         Hu et al., ECCV 2020; Zhang et al., Neural Architecture Search with Random Labels, CVPR 2021.
@@ -173,7 +174,7 @@ class Angle(Metric):
         return 1 / np.pi
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
-        """Angle of each architecture in radians; not stored, as working it out is as quick as looking it up."""
+        """Angle of each architecture in radians; not stored, as computing it is as quick as looking it up."""
         table = context.once(
             ("angle table", self.repeat_dilated_weight),
             lambda: angle_table(context.initial, context.supernet, repeat_dilated_weight=self.repeat_dilated_weight),

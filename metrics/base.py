@@ -1,4 +1,4 @@
-"""What a metric is, and what it measures."""
+"""The interfaces of metrics and of their measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Measurement(abc.ABC):
     """Raw numbers of architectures, kept in the score store.
 
-    Metrics are combined from them without running a network again.
+    Metrics are computed from them without running a network again.
 
     Implementations are frozen dataclasses; their ``repr`` is part of the key under which the store keeps the numbers.
 
@@ -26,7 +26,7 @@ class Measurement(abc.ABC):
         needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
             does not are the same for all supernets of a space and data set, and are kept under a key that says so.
         needs_images: Whether :meth:`run` reads ``context.data``, if only for the size of a network.
-        version: To be raised when :meth:`run` changes what it computes: stored numbers are then made again.
+        version: To be raised when :meth:`run` changes what it computes: stored numbers are then measured again.
     """
 
     needs_supernet: ClassVar[bool] = True
@@ -36,7 +36,7 @@ class Measurement(abc.ABC):
     @property
     @abc.abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """What each number is called."""
+        """Names of the numbers."""
 
     @abc.abstractmethod
     def run(self, context: Context, architecture: Architecture) -> Sequence[float]:
@@ -47,14 +47,14 @@ class Measurement(abc.ABC):
             architecture: A valid architecture.
 
         Returns:
-            One number per column. NaN says that the measurement failed.
+            One number per column. NaN means that the measurement failed.
         """
 
     def check(self, context: Context) -> None:
         """Refuse what :meth:`run` would refuse for every architecture, before a folder is bound to it and hours pass.
 
         Args:
-            context: Where it is to run.
+            context: The context in which it will run.
 
         Raises:
             MissingInputError: If it needs a supernet or images, and the context has none.
@@ -66,12 +66,12 @@ class Measurement(abc.ABC):
             _ = context.data
 
     def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:
-        """The architecture whose numbers serve for all that have the same supernet function as this one."""
+        """The architecture whose numbers are used for all with the same supernet function as this one."""
         return space.supernet_representative(architecture)
 
 
 Needs = Mapping[Architecture, tuple[Measurement, ...]]
-"""For each architecture what is to be measured of it."""
+"""The measurements to make of each architecture."""
 
 
 class Metric(abc.ABC):
@@ -81,11 +81,11 @@ class Metric(abc.ABC):
         name: The name on the command line.
         unit: Unit of the values, which figures show.
         higher_is_better: Orientation of the values; scores are always higher-is-better.
-        cost_hint: What a value costs: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the
-            weights), ``forward`` (runs the network).
+        cost_hint: Cost of a value: ``free`` (arithmetic on the architecture), ``weights`` (arithmetic on the weights),
+            ``forward`` (runs the network).
         scale: Factor that makes scores comparable in a weighted sum (the papers divide angles by pi and multiply
             flatness by 1/sigma_1).
-        measurements: What the values are worked out from.
+        measurements: Measurements from which the values are computed.
     """
 
     name: ClassVar[str]
@@ -94,7 +94,7 @@ class Metric(abc.ABC):
 
     @property
     def unit(self) -> str:
-        """Unit of the values; none unless a subclass says so."""
+        """Unit of the values; empty unless a subclass defines it."""
         return ""
 
     @property
@@ -113,9 +113,9 @@ class Metric(abc.ABC):
         return ()
 
     def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:  # noqa: ARG002
-        """What :meth:`values` asks the context for, so that worker processes can measure it ahead.
+        """The measurements that :meth:`values` asks the context for, so that worker processes can make them in advance.
 
-        By default the :attr:`measurements` of the architectures themselves. A metric that looks at others too, such as
+        By default the :attr:`measurements` of the architectures themselves. A metric that also reads others, such as
         neighbours, names them here.
 
         Args:
@@ -141,7 +141,7 @@ class Metric(abc.ABC):
 
     @final
     def score(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
-        """The values, turned so that higher is better.
+        """The values, with the sign that makes higher better.
 
         Args:
             context: The supernet and what belongs to it.

@@ -1,4 +1,4 @@
-"""What any metric must beat: numbers that read only the architecture, and chance. Costs are in :mod:`.cost`."""
+"""Baselines that a metric must beat: numbers that read only the architecture, and chance. Costs are in :mod:`.cost`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Count(Metric):
         """The number for each architecture.
 
         Args:
-            context: Gives the space.
+            context: Provides the space.
             architectures: Valid architectures.
 
         Returns:
@@ -79,7 +79,7 @@ def _live_genes(space: SearchSpace, architecture: Architecture) -> list[int]:
 @final
 @dataclass(frozen=True)
 class Random(Metric):
-    """A number drawn from [0, 1) for each architecture: always the same for the same seed of the context."""
+    """A random number in [0, 1) for each architecture, determined by the seed of the context."""
 
     name: ClassVar[str] = "random"
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"

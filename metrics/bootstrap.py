@@ -1,4 +1,4 @@
-"""How sure a ranking statistic is, over the architectures that happened to be in the sample: bootstrap intervals."""
+"""Bootstrap intervals of ranking statistics, over the random sample of architectures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Estimate:
     """A statistic and its interval.
 
     Args:
-        value: Of the sample itself.
+        value: Value in the sample itself.
         low: Lower end of the percentile interval; NaN where there is none.
         high: Upper end.
     """
@@ -36,11 +36,11 @@ class Estimate:
 @final
 @dataclass(frozen=True)
 class RankingSettings:
-    """Which statistics of a ranking, and how their intervals are found.
+    """Settings of the statistics of a ranking and of their intervals.
 
     Args:
         top: Share of the architectures that counts as the best, in the tau among the truly best and in the precision.
-        trained: How many best-scored architectures one would train, in the second regret.
+        trained: Number of best-scored architectures that would be trained, in the second regret.
         resamples: Number of bootstrap resamples; 0 for no intervals.
         level: Coverage of the intervals.
 
@@ -66,12 +66,12 @@ class RankingSettings:
 
 
 def resample(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw bootstrap resamples: every statistic of every metric is to see the same ones, so that they can be compared.
+    """Bootstrap resamples, shared by every statistic of every metric, so that they can be compared.
 
     Args:
         n: Size of the sample.
         count: Number of resamples.
-        rng: Draws them.
+        rng: Source of randomness.
 
     Returns:
         Positions, int32, shape ``(count, n)``.
@@ -91,7 +91,7 @@ def ranking_statistics(
         scores: Higher is better, NaN where it failed, shape ``(n,)``.
         truth: True accuracies in percent, finite, shape ``(n,)``.
         resamples: From :func:`resample`, shape ``(count, n)``; none for no intervals.
-        settings: Which statistics.
+        settings: Settings of the statistics.
 
     Returns:
         ``tau``, ``legacy_tau`` (without an interval: the order of a resample means nothing), ``spearman``, ``top_tau``,
@@ -135,7 +135,7 @@ def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray 
 
     .. math:: \sum_{ij} w_i w_j k_{ij} = \sum_i (2 w_i - 1) c_i + \sum_{ij} (w_i - 1)(w_j - 1) k_{ij}
 
-    in the place of :math:`\sum c_i`, and alike for the others. The last sum is left out: its part of the standard
+    instead of :math:`\sum c_i`, and likewise for the others. The last sum is left out: its share of the standard
     deviation falls as :math:`1 / n`, that of the first as :math:`1 / \sqrt{n}`. So the pairs are counted once for all
     resamples, which takes milliseconds where counting them in each takes a second.
 
@@ -165,11 +165,11 @@ def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray 
 
 
 def concordance(scores: ArrayLike, truth: ArrayLike) -> np.ndarray:
-    r"""How well each architecture is ranked: :math:`c_i = \sum_j \operatorname{sign}(s_i - s_j)(a_i - a_j)`.
+    r"""Concordance of each architecture: :math:`c_i = \sum_j \operatorname{sign}(s_i - s_j)(a_i - a_j)`.
 
-    Worked out in :math:`O(n \log^2 n)` steps on permutations. With ties it is the mean over two ways of breaking all
-    of them, first to last and last to first: a pair that ties on one side counts once as concordant and once as
-    discordant; one that ties on both counts as concordant both times and is taken off.
+    Computed in :math:`O(n \log^2 n)` steps on permutations. With ties it is the mean over two ways of breaking all of
+    them, first to last and last to first: a pair that ties on one side counts once as concordant and once as
+    discordant; one that ties on both counts as concordant both times and is subtracted.
 
     Args:
         scores: Shape ``(n,)``.
@@ -197,7 +197,7 @@ def concordance(scores: ArrayLike, truth: ArrayLike) -> np.ndarray:
 
 
 def _concordance_of_permutation(permutation: np.ndarray) -> np.ndarray:
-    """As :func:`concordance`, of a permutation with 0, 1, 2, ..."""
+    """As :func:`concordance`, for a permutation against 0, 1, 2, ..."""
     n = len(permutation)
     before = np.arange(n)
     concordant_before = _smaller_before(permutation)
@@ -207,11 +207,11 @@ def _concordance_of_permutation(permutation: np.ndarray) -> np.ndarray:
 
 
 def _smaller_before(permutation: np.ndarray) -> np.ndarray:
-    """For each entry of a permutation of 0 .. n - 1 the number of smaller ones before it."""
+    """For each entry of a permutation of 0 .. n - 1, the number of smaller entries before it."""
     n = len(permutation)
     counts = np.zeros(n, dtype=np.int64)
     for bit in range(n.bit_length()):
-        # Entries that agree in all higher bits stand together, in their old order; those without this bit are smaller.
+        # Entries that agree in all higher bits are adjacent, in their old order; those without this bit are smaller.
         arranged = permutation[np.argsort(permutation >> (bit + 1), kind="stable")]
         has_bit = (arranged >> bit) & 1 == 1
         without = np.concatenate([[0], np.cumsum(~has_bit)])
@@ -221,21 +221,21 @@ def _smaller_before(permutation: np.ndarray) -> np.ndarray:
 
 
 def _others(numbers: np.ndarray) -> np.ndarray:
-    """How many entries differ from each."""
+    """Number of entries that differ from each entry."""
     counts = np.bincount(numbers + 1)
     return np.asarray(len(numbers) - counts[numbers + 1])
 
 
 def interval(value: float, again: ArrayLike, settings: RankingSettings) -> Estimate:
-    """A statistic with the percentile interval of what resamples gave, those without a value left out.
+    """A statistic with the percentile interval of its resampled values, NaN left out.
 
     Args:
         value: The statistic of the sample itself.
-        again: Those of the resamples, shape ``(count,)``.
+        again: The statistic of each resample, shape ``(count,)``.
         settings: Coverage of the interval.
 
     Returns:
-        Both; no interval where there is no value.
+        The estimate; without an interval where there is no value.
     """
     known = np.asarray(again, dtype=np.float64)
     known = known[~np.isnan(known)]

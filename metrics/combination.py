@@ -46,7 +46,7 @@ class Term:
 class Combined(Metric):
     r"""Several metrics as one.
 
-    ``sum`` is GeNAS' :math:`\sum_k \gamma_k s_k` with comparable scores :math:`s_k`: accuracy as it is, angle over
+    ``sum`` is GeNAS' :math:`\sum_k \gamma_k s_k` with comparable scores :math:`s_k`: accuracy unchanged, angle over
     :math:`\pi`, flatness times :math:`\beta = 1/\sigma_1`.
 
     Args:
@@ -55,8 +55,8 @@ class Combined(Metric):
             architectures, so that weights need no tuning and a score still belongs to an architecture alone; ``rank``:
             weighted sum of the ranks among the architectures that are scored together, 0 for the worst to 1 for the
             best, ties sharing their mean rank: for a fixed pool, not for a search; ``log_rank``: weighted sum of
-            :math:`\log(r / m)` with the rank :math:`r`, 1 for the worst of :math:`m`, which puts first what no metric
-            ranks low, for a fixed pool too.
+            :math:`\log(r / m)` with the rank :math:`r`, 1 for the worst of :math:`m`, which favours architectures that
+            no metric ranks low, for a fixed pool too.
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:
@@ -91,7 +91,7 @@ class Combined(Metric):
         return tuple(term.metric for term in self.terms)
 
     def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:
-        """What the terms need, and what ``standardized`` refers to.
+        """Measurements that the terms need, including those of the reference of ``standardized``.
 
         Args:
             context: The supernet and what belongs to it.
@@ -140,10 +140,10 @@ class Combined(Metric):
         return (scores - mean) / std
 
     def reference_architectures(self, context: Context) -> list[Architecture]:
-        """The random architectures whose scores ``standardized`` refers to.
+        """The random architectures whose scores are the reference of ``standardized``.
 
         Args:
-            context: Gives the space and the seed.
+            context: Provides the space and the seed.
 
         Returns:
             Independent uniform draws.

@@ -1,4 +1,4 @@
-"""What all metrics of a supernet share: weights, images, calibrated statistics, noise, stored measurements."""
+"""Shared inputs of all metrics of a supernet: weights, images, calibrated statistics, noise, stored measurements."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from genas.supernet.project import TrainedSupernet
 T = TypeVar("T")
 
 VERSION = 2
-"""To be raised when calibration or evaluation changes what it computes: stored measurements are then made again."""
+"""To be raised when calibration or evaluation changes what it computes: stored measurements are then repeated."""
 
 
 class _Latest(threading.local):
-    """What :meth:`Context.latest` keeps, for each thread."""
+    """The values that :meth:`Context.latest` keeps, for each thread."""
 
     def __init__(self) -> None:
         self.slots: dict[Hashable, tuple[Hashable, object]] = {}
@@ -43,16 +43,16 @@ class _Latest(threading.local):
 
 @final
 class Context:
-    """A trained supernet with all that its metrics need, each thing computed once.
+    """A trained supernet with everything that its metrics need, computed once.
 
-    The supernet is never changed: a subnet is a copy. So the order in which metrics and architectures come does not
-    matter. :meth:`untrained` makes a context for metrics that need no supernet.
+    The supernet is never changed: a subnet is a copy. So the order of metrics and architectures does not matter.
+    :meth:`untrained` makes a context for metrics that need no supernet.
 
     Args:
         trained: The supernet.
-        settings: On what to evaluate.
+        settings: Settings of the evaluation.
         seed: Root seed of the draws of images, of the weight noise and of initial weights.
-        store: Where measurements are kept; by default in memory.
+        store: The store of measurements; by default in memory.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Context:
         """A context without a supernet, for costs, training-free metrics and tables.
 
         Args:
-            space: Where the architectures come from.
-            data: The images on which initial networks run and which give their size; without it only metrics that
+            space: Space of the architectures.
+            data: The images on which initial networks run and which determine their size; without it only metrics that
                 read nothing but the architecture have values.
-            settings: On what to evaluate.
+            settings: Settings of the evaluation.
             precision: Compute type.
-            seed: As above.
-            store: As above.
+            seed: As for the class.
+            store: As for the class.
 
         Returns:
             A context whose ``supernet`` and ``initial``, and ``data`` where there is none, raise
@@ -156,21 +156,21 @@ class Context:
 
     @cached_property
     def untrained_fingerprint(self) -> str:
-        """The same for a measurement that needs no supernet: space, images, seed, precision; batches are its own."""
+        """The same for a measurement without a supernet: space, images, seed, precision; batches are in its key."""
         data = "no images" if self._data is None else self._data.fingerprint
         known = f"{VERSION} {self.space.name} {data} {self.seed} {self.precision} {self.device.type}"
         return hashlib.sha256(known.encode()).hexdigest()[:16]
 
     @property
     def device(self) -> torch.device:
-        """Where the images are, and the supernet."""
+        """Device of the images and of the supernet."""
         return torch.device("cpu") if self._data is None else self._data.valid.images.device
 
     def measure(self, measurement: Measurement, architectures: Sequence[Architecture]) -> np.ndarray:
-        """Measurements from the store; those that are missing are made and kept.
+        """Measurements from the store; missing ones are made and stored.
 
         Args:
-            measurement: What to measure.
+            measurement: The measurement.
             architectures: Valid architectures.
 
         Returns:
@@ -197,10 +197,10 @@ class Context:
         return row
 
     def prepare(self, measurements: Sequence[Measurement], architectures: Iterable[Architecture]) -> None:
-        """Make the measurements that are missing, architecture by architecture, so that they share the subnet.
+        """Make the missing measurements, architecture by architecture, so that they share the subnet.
 
         Args:
-            measurements: What to measure.
+            measurements: The measurements.
             architectures: Valid architectures.
         """
         for architecture in architectures:
@@ -208,22 +208,22 @@ class Context:
                 self.measure(measurement, [architecture])
 
     def missing(self, measurement: Measurement, architectures: Sequence[Architecture]) -> list[Architecture]:
-        """The representatives that are not in the store yet, each once, in order."""
+        """The representatives without a stored measurement, each once, in order."""
         wanted = dict.fromkeys(measurement.representative(self.space, architecture) for architecture in architectures)
         known = self.store.get(self.key(measurement), wanted)
         return [architecture for architecture in wanted if architecture not in known]
 
     def key(self, measurement: Measurement) -> str:
-        """Under which key the store keeps a measurement of this context."""
+        """The key under which the store keeps a measurement of this context."""
         fingerprint = self.fingerprint if measurement.needs_supernet else self.untrained_fingerprint
         version = f"version {measurement.version}, {', '.join(measurement.columns)}"
         return f"{type(measurement).__module__}: {measurement!r}, {version}, on {fingerprint}"
 
     def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
-        """What a metric works out once per supernet, such as its table or perturbed weights.
+        """A result that a metric computes once per supernet, such as its table or perturbed weights.
 
         Args:
-            name: Whatever the result depends on besides the context.
+            name: Everything the result depends on besides the context.
             work_out: Called the first time.
 
         Returns:
@@ -234,14 +234,14 @@ class Context:
         return cast(T, self._worked_out[name])
 
     def latest(self, slot: Hashable, name: Hashable, work_out: Callable[[], T]) -> T:
-        """What the next measurements of an architecture share, such as its subnet: kept until another takes its slot.
+        """A result that an architecture's measurements share, such as its subnet: kept until another takes its slot.
 
         Every thread has its own, so that a network may change while it is measured.
 
         Args:
-            slot: What kind of thing it is; one of a kind is kept.
-            name: Whatever it depends on besides the context.
-            work_out: Called where the slot holds another.
+            slot: Kind of the result; one of each kind is kept.
+            name: Everything it depends on besides the context.
+            work_out: Called if the slot holds another.
 
         Returns:
             Its result.
@@ -288,7 +288,7 @@ class Context:
         with torch.no_grad():
             for name, parameter in subnet.named_parameters():
                 parameter.copy_(parameters[name])
-        # Without statistics of its own, every batch is normalised by its own: nothing to fold.
+        # A subnet without stored statistics normalises every batch by its own: nothing to fold.
         keeps_statistics = self.settings.calibration.mode != "batch"
         with folded(subnet) if keeps_statistics else contextlib.nullcontext(subnet) as ready:
             network = ready if images.dtype == self._dtype else copy.deepcopy(ready).to(images.dtype)
@@ -314,5 +314,5 @@ class Context:
 
     @property
     def _augmentation(self) -> Augmentation:
-        """Of the supernet's training."""
+        """The augmentation of the supernet's training."""
         return self._supernet.config.training.augmentation(self.data)

@@ -1,4 +1,4 @@
-"""What the found network will cost, as metrics: parameters and macs in closed form."""
+"""Cost of the found network, as metrics: parameters and macs in closed form."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from genas.spaces import Architecture, Cost, cost
 from genas.supernet import CellNetwork
 
 CostOf = Literal["standalone", "subnet"]
-"""In which network an architecture is costed: ``standalone``, the published network that is trained from scratch;
-``subnet``, the supernet's."""
+"""The network whose cost is computed: ``standalone``, the published network that is trained from scratch; ``subnet``,
+the supernet's."""
 
 
 def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: CostOf = "standalone") -> Cost:
     """Parameters and macs of an architecture.
 
     Args:
-        supernet: Gives the space, the number of classes and the images.
+        supernet: Provides the space, the number of classes and the size of the images.
         architecture: A valid architecture.
-        of: In which network.
+        of: The network whose cost is computed.
 
     Returns:
         The exact cost.
@@ -42,9 +42,9 @@ def context_cost(context: Context, architecture: Architecture, of: CostOf = "sta
     """Parameters and macs of an architecture; the published network needs no supernet, only the images' size.
 
     Args:
-        context: Gives the space, and the supernet or the images.
+        context: Provides the space, and the supernet or the images.
         architecture: A valid architecture.
-        of: In which network.
+        of: The network whose cost is computed.
 
     Returns:
         The exact cost. A context without what ``of`` needs raises :class:`genas.errors.MissingInputError`.
@@ -67,7 +67,7 @@ class _CostMetric(Metric):
 
     @abc.abstractmethod
     def number(self, costs: Cost) -> int:
-        """The field."""
+        """The field of the cost."""
 
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -82,7 +82,7 @@ class Macs(_CostMetric):
     """Multiply-accumulates per image.
 
     Args:
-        of: In which network.
+        of: The network whose cost is computed.
     """
 
     name: ClassVar[str] = "macs"
@@ -99,7 +99,7 @@ class Params(_CostMetric):
     """Trainable weights.
 
     Args:
-        of: In which network.
+        of: The network whose cost is computed.
     """
 
     name: ClassVar[str] = "params"

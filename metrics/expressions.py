@@ -15,7 +15,7 @@ from genas.metrics.literals import described, fitted
 from genas.metrics.registry import METRICS
 
 _WORDS = {"true": True, "false": False, "null": None}
-"""Words that YAML writes otherwise than Python."""
+"""Words that YAML spells differently from Python."""
 
 
 def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, join: Join = "sum") -> Metric:
@@ -25,10 +25,9 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
         text: Metrics joined by ``+``, each with an optional weight, and with settings in parentheses where they differ
             from the defaults: ``angle``, ``angle+16*flatness``, ``flatness(alpha=0.5, stds=[2e-3, 1e-2])``. A metric of
             a metric holds an expression: ``neighborhood(angle+flatness, distance=2)``. Settings have the names of the
-            metric's arguments; those of a group, such as the noise of ``flatness``, go by their last name. Words need
-            no quotes.
-        settings: Metrics to use in the place of those with default settings, by name. Settings in the text are changes
-            to these.
+            metric's arguments; those of a group, such as the noise of ``flatness``, by the last part of their name.
+            Words need no quotes.
+        settings: Metrics to use instead of those with default settings, by name. Settings in the text change these.
         join: How several terms are joined, see :class:`Combined`; those inside parentheses, too.
 
     Returns:
@@ -36,7 +35,7 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
 
     Raises:
         KeyError: If a metric is unknown; the message has the nearest and all known names.
-        ValueError: If the text has an empty term, a metric twice, a weight that is no number, or a setting that the
+        ValueError: If the text has an empty term, a metric twice, a weight that is not a number, or a setting that the
             metric does not have or refuses.
         TypeError: If a setting has a value of another type, or if another package offers something that is not a
             metric.
@@ -60,7 +59,7 @@ def parse_terms(text: str, *, settings: Mapping[str, Metric] | None = None, join
         join: How the terms inside parentheses are joined.
 
     Returns:
-        For each metric, as it is written but in one spelling, its term.
+        The term of each metric, by its text in normalised spelling.
 
     Example:
         >>> list(parse_terms("angle + 2*flatness( alpha=.5 )"))
@@ -77,7 +76,7 @@ def _bare(terms: Sequence[Term]) -> Metric:
 @final
 @dataclasses.dataclass(frozen=True)
 class _Expression:
-    """A text and what its names stand for."""
+    """A text and the meaning of its names."""
 
     text: str
     settings: Mapping[str, Metric]
@@ -97,7 +96,7 @@ class _Expression:
             name, term = _plain(ast.unparse(metric)), Term(self._metric(metric), self._gamma(weight))
             if name in terms or term.metric in [known.metric for known in terms.values()]:
                 raise ValueError(
-                    f"Every metric may stand once in a combination, but got {self.text!r}; add up the weights."
+                    f"Every metric may occur once in a combination, but got {self.text!r}; add up the weights."
                 )
             terms[name] = term
         return terms
@@ -175,7 +174,7 @@ class _Expression:
 
 
 def _escaped(text: str) -> str:
-    r"""A text whose backslashes are only that to Python's parser, as in the path ``'C:\tables\nb201.npz'``."""
+    r"""A text whose backslashes Python's parser takes literally, as in the path ``'C:\tables\nb201.npz'``."""
     return text.replace("\\", "\\\\")
 
 
@@ -210,7 +209,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _required(kind: Any) -> list[str]:
     try:
         parameters = inspect.signature(kind).parameters.values()
-    except ValueError:  # a type of Python's own
+    except ValueError:  # a built-in type
         return []
     empty = inspect.Parameter.empty
     positional_or_named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -218,7 +217,7 @@ def _required(kind: Any) -> list[str]:
 
 
 def _places(hints: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield where each setting is, those of groups by group and name, with its type."""
+    """Yield the place of each setting, in groups with the name of the group, and its type."""
     for key, hint in hints.items():
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             yield from _places(_hints(hint), *above, key)
@@ -234,7 +233,7 @@ def _place(name: str, key: str, known: Mapping[tuple[str, ...], Any]) -> tuple[s
         return found[0]
     if found:
         places = " and of ".join(".".join(place[:-1]) for place in found)
-        raise ValueError(f"{key} is a setting of {places} of {name}; it can not be set here.")
+        raise ValueError(f"{key} is a setting of {places} of {name}; it cannot be set here.")
     last = [place[-1] for place in known]
     members = [place[-1] for place in known if key in place[:-1]]
     if members:

@@ -28,7 +28,7 @@ class NoisyLosses(Measurement):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The repeats."""
+        """One loss per repeat."""
         return tuple(f"loss_{repeat}" for repeat in range(self.level.repeats))
 
     def run(self, context: Context, architecture: Architecture) -> Sequence[float]:

@@ -1,4 +1,4 @@
-"""The norm of the loss' gradient at the initialisation."""
+"""The norm of the loss' gradient at initialisation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GradNorm(OnBatch):
     logits.
 
     Args:
-        batch_size: At most so many images; the paper's 64.
+        batch_size: Largest number of images; the paper's 64.
 
     Reference:
         Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021, Section 3.1.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 HessianLength = Literal["gaussian", "unit"]
 
 TOLERANCE = 1e-2
-"""How far the product of Hessian and eigenvector may be from the vector, relative to the eigenvalue."""
+"""Largest residual of the eigenvector equation, relative to the eigenvalue."""
 
 MOST_PRODUCTS = 100
-"""After so many Hessian-vector products the search for the eigenvector has failed."""
+"""Number of Hessian-vector products after which the search for the eigenvector has failed."""
 
 
 class Curvature(NamedTuple):
@@ -35,8 +35,8 @@ class Curvature(NamedTuple):
 
     Args:
         eigenvalue: The largest eigenvalue.
-        direction: Its eigenvector of length 1, in the shapes of the parameters; those that the loss does not depend on
-            are left out.
+        direction: Its eigenvector of length 1, in the shapes of the parameters; parameters that the loss does not
+            depend on are left out.
     """
 
     eigenvalue: float
@@ -56,9 +56,9 @@ def top_curvature(
     its inner product with the gradient is not negative.
 
     Args:
-        loss: From parameters by name to a scalar.
-        parameters: Where the Hessian is taken; not changed.
-        rng: Draws the start vector.
+        loss: Maps parameters by name to a scalar.
+        parameters: The point at which the Hessian is taken; not changed.
+        rng: Source of the start vector.
         tolerance: Largest residual relative to the eigenvalue.
 
     Returns:
@@ -93,7 +93,7 @@ def top_curvature(
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """One vector of all entries, in the order of rows and columns, whatever that in memory."""
+    """One vector of all entries in logical (row-major) order, whatever the memory layout."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
@@ -108,8 +108,8 @@ def _lanczos(
     product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, tolerance: float
 ) -> tuple[float, np.ndarray]:
     """Largest eigenvalue of a symmetric operator and its eigenvector of length 1; NaN where they are not found."""
-    # ARPACK looks at the residual only when its space is full; a product costs seconds, so here it is looked at after
-    # every one. A space this small is kept orthogonal in full.
+    # ARPACK checks the residual only when its subspace is full; a product costs seconds, so here it is checked after
+    # every one. A subspace this small is fully reorthogonalised.
     basis = start[None, :] / np.linalg.norm(start)
     diagonal, beside = np.zeros(0), np.zeros(0)
     while True:

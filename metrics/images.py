@@ -1,4 +1,4 @@
-"""Which images subnets are calibrated and evaluated on: drawn once by the seed, the same for every architecture."""
+"""Images on which subnets are calibrated and evaluated: drawn once by the seed, the same for every architecture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def validation_images(data: ImageData, limit: int | None, seed: int, dtype: torc
 
     Args:
         data: The images.
-        limit: At most so many, with the classes in proportion; ``None``: all.
+        limit: Largest number of images, with the classes in proportion; ``None``: all.
         seed: Root seed.
         dtype: Floating type of the images.
 
@@ -37,8 +37,8 @@ def calibration_images(
 
     Args:
         data: The images.
-        calibration: How many, and whether they are augmented.
-        augmentation: That of the supernet's training.
+        calibration: Their number, and whether they are augmented.
+        augmentation: Augmentation of the supernet's training.
         seed: Root seed.
         dtype: Floating type of the images.
 
@@ -55,12 +55,12 @@ def calibration_images(
 
 
 def initial_batch(data: ImageData, count: int, repeat: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Normalised training images, not augmented, on which freshly initialised networks are looked at.
+    """Normalised training images, not augmented, on which freshly initialised networks are measured.
 
     Args:
         data: The images.
-        count: At most so many, uniformly drawn; all training images if there are fewer.
-        repeat: Every repeat draws others.
+        count: Number of images, uniformly drawn; all training images if there are fewer.
+        repeat: Number of the repeat; each draws other images.
         seed: Root seed.
         dtype: Floating type of the images.
 

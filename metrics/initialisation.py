@@ -1,4 +1,4 @@
-"""What training-free metrics share: a stand-alone network as it is before training, and measurements of it."""
+"""Shared parts of training-free metrics: a stand-alone network at initialisation, and measurements of it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from genas.supernet import CellNetwork
 
 
 def initialised_network(context: Context, channels: int | None, cells: int | None, repeat: int = 0) -> CellNetwork:
-    """All stand-alone networks of a space at once, freshly initialised.
+    """One freshly initialised network that holds all stand-alone networks of a space.
 
     It has the stand-alone macro-structure and, on every edge, all operations. The initial stand-alone network of an
     architecture is its path: ``network(images, network.path(architecture))``. So the same operation on the same edge
     starts from the same weights in all architectures (common random numbers: they compare architectures, not draws),
     and no network has to be built for each. BN keeps no statistics: in any mode it normalises by those of the batch, as
-    a network does in its first training step.
+    in the first training step of a network.
 
     Args:
-        context: Gives space, images' size and seed.
+        context: Provides the space, the size of the images and the seed.
         channels: Channels of the first cells; ``None``: the published number.
         cells: Cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
-        repeat: Every repeat has other weights.
+        repeat: Number of the repeat; each has other weights.
 
     Returns:
         The network on the context's device in at least float32, with torch's default initialisation. It belongs to the
-        calling thread and is shared by all metrics: leave it as it is.
+        calling thread and is shared by all metrics: do not change it.
     """
 
     def work_out() -> CellNetwork:
@@ -55,7 +55,7 @@ def initial_skeleton(context: Context, channels: int | None, cells: int | None) 
     """The macro-structure of the stand-alone networks.
 
     Args:
-        context: Gives space and images' size.
+        context: Provides the space and the size of the images.
         channels: Channels of the first cells; ``None``: the published number.
         cells: Cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
 
@@ -72,7 +72,7 @@ def initial_skeleton(context: Context, channels: int | None, cells: int | None) 
 
 
 def prunable_weights(network: CellNetwork) -> list[Tensor]:
-    """The weights of all convolutions and of the classifier, which pruning scores are sums over; no biases, no BN."""
+    """The weights of all convolutions and of the classifier, over which pruning scores are summed; no biases, no BN."""
     return [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
@@ -81,12 +81,12 @@ class InitialMeasurement(Measurement):
     """Numbers of a stand-alone network at its initialisation.
 
     Architectures with equal ``supernet_key`` are the same function of the same weights here too, so they share numbers:
-    an operation is known by its edge, and dead edges are not run.
+    an operation is identified by its edge, and dead edges are not run.
 
     Args:
         channels: Channels of the first cells; ``None``: as published.
         cells: Number of cells; ``None``: as published.
-        repeat: Which of several initialisations.
+        repeat: Number of the initialisation.
     """
 
     needs_supernet: ClassVar[bool] = False
@@ -96,7 +96,7 @@ class InitialMeasurement(Measurement):
     repeat: int
 
     def check(self, context: Context) -> None:
-        """Refuse, too, a size that the networks of the space cannot have."""
+        """Also refuse a size that the networks of the space cannot have."""
         super().check(context)
         initial_skeleton(context, self.channels, self.cells)
 
@@ -105,11 +105,11 @@ class InitialMeasurement(Measurement):
         return initialised_network(context, self.channels, self.cells, self.repeat)
 
     def output(self, context: Context, network: CellNetwork, images: Tensor, architecture: Architecture) -> Tensor:
-        """Logits of an architecture; noise operations draw the same for every architecture.
+        """Logits of an architecture; noise operations draw the same numbers for every architecture.
 
         Args:
-            context: Gives the seed.
-            network: One that holds all architectures.
+            context: Provides the seed.
+            network: The network that holds all architectures.
             images: Input of the network.
             architecture: A valid architecture.
 
@@ -126,13 +126,13 @@ class BatchMeasurement(InitialMeasurement):
     """Numbers that depend on a batch of training images, the same for every architecture.
 
     Args:
-        batch_size: At most so many images.
+        batch_size: Largest number of images.
     """
 
     batch_size: int
 
     def batch(self, context: Context) -> tuple[Tensor, Tensor]:
-        """What :func:`genas.metrics.images.initial_batch` draws."""
+        """The batch that :func:`genas.metrics.images.initial_batch` draws."""
         dtype = torch.promote_types(context.precision, torch.float32)
         return context.once(
             ("initial batch", self.batch_size, self.repeat),
@@ -154,7 +154,7 @@ class TrainingFree(Metric):
     """
 
     column: ClassVar[int] = 0
-    """Which number of the measurement the metric is."""
+    """Position of the metric's value among the measured numbers."""
 
     channels: int | None = None
     cells: int | None = None
@@ -173,7 +173,7 @@ class TrainingFree(Metric):
     @final
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """One measurement for each repeat, so that more repeats add to those that are there."""
+        """One measurement for each repeat, so that more repeats add to the stored ones."""
         return tuple(self.measurement(repeat) for repeat in range(self.repeats))
 
     @final
@@ -185,10 +185,10 @@ class TrainingFree(Metric):
 
 @dataclass(frozen=True)
 class OnBatch(TrainingFree):
-    """A training-free metric that looks at a batch of training images.
+    """A training-free metric that reads a batch of training images.
 
     Args:
-        batch_size: At most so many images.
+        batch_size: Largest number of images.
 
     Raises:
         ValueError: If there are fewer than two images.

@@ -1,4 +1,4 @@
-"""Jacobian covariance: how alike an untrained network's answers to small changes of different images are."""
+"""Jacobian covariance: similarity of an untrained network's responses to small changes of different images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _K = 1e-5
 
 
 def correlation_score(jacobian: np.ndarray) -> float:
-    r"""How far the correlations between the rows of a matrix are from those of independent rows.
+    r"""Score of how close the correlations between the rows of a matrix are to those of independent rows.
 
     .. math:: -\sum_i \Bigl( \log(\lambda_i + k) + \frac{1}{\lambda_i + k} \Bigr), \qquad k = 10^{-5}
 
     with the eigenvalues :math:`\lambda_i` of the correlation matrix. Constant rows, which have no correlation, count as
-    equal to each other and as uncorrelated with others; so a matrix of zeros has the lowest score of all, that of equal
-    rows.
+    equal to each other and as uncorrelated with others; so a matrix of zeros has the lowest possible score, that of
+    equal rows.
 
     Args:
         jacobian: Shape ``(rows, columns)``.
@@ -62,7 +62,7 @@ class InputJacobians(BatchMeasurement):
         network, (batch, _) = self.network(context), self.batch(context)
         images = batch.detach().requires_grad_()
         total = self.output(context, network, images, architecture).sum()
-        # A disconnected cell does not look at the images: zeros.
+        # A disconnected cell does not read the images: zeros.
         (gradient,) = torch.autograd.grad(total, [images], materialize_grads=True)
         return (correlation_score(gradient.flatten(1).cpu().double().numpy()),)
 
@@ -77,7 +77,7 @@ class JacobCov(OnBatch):
     Jacobians are zero.
 
     Args:
-        batch_size: At most so many images; 64 as in Abdelfattah et al.
+        batch_size: Largest number of images; 64 as in Abdelfattah et al.
 
     Reference:
         Mellor et al., Neural Architecture Search without Training, first version (arXiv:2006.04647v1); Abdelfattah et

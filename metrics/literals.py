@@ -1,4 +1,4 @@
-"""Values of settings that come as text: what a literal must be to fit a type."""
+"""Conversion of literals in the text of settings to the types of the settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 
 def fitted(value: object, hint: Any) -> Any:
-    """Return a literal as a value of a type.
+    """Return a literal converted to a type.
 
     Args:
-        value: Numbers, texts, truths, ``None``, and lists or tuples of them.
+        value: A number, string, boolean or ``None``, or a list or tuple of them.
         hint: A type: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, tuples and sequences of these, and
             unions.
 
     Returns:
-        The value; an integer becomes a float, a list a tuple where that is asked for.
+        The value; an integer becomes a float, and a list a tuple, where the type requires it.
 
     Raises:
         TypeError: If the value is of another type.
@@ -44,7 +44,7 @@ def fitted(value: object, hint: Any) -> Any:
 
 
 def described(hint: Any) -> str:
-    """Return what values of a type look like, for messages.
+    """Return a description of the values of a type, for messages.
 
     Example:
         >>> described(Literal["mean", "median"] | None), described(tuple[float, ...])
@@ -66,7 +66,7 @@ def _first_fit(value: object, hints: Sequence[Any]) -> Any:
             return fitted(value, hint)
         except TypeError:
             continue
-    raise TypeError(f"{value!r} is none of {hints}.")
+    raise TypeError(f"{value!r} is not one of {hints}.")
 
 
 def _fitted_items(values: Sequence[object], origin: Any, hints: Sequence[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Where a context without a file keeps its measurements."""
+"""Storage of measurements in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genas.spaces import Architecture
 
 @final
 class MemoryStore:
-    """The store of a context that was given none: forgotten with it, and open to any thread, unlike SQLite's."""
+    """The default store of a context: it is lost with the context, and any thread may use it, unlike SQLite's."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[str, dict[Architecture, np.ndarray]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""NASWOT: how differently an untrained network's rectifiers answer to different images."""
+"""NASWOT: diversity of the activation patterns of an untrained network's ReLUs over different images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from genas.spaces import Architecture
 
 @final
 class ActivationKernel(TorchFunctionMode):
-    r"""While it is active, adds up :math:`N_A - d_H(c_i, c_j)` over all ReLUs that run.
+    r"""A mode that, while active, sums :math:`N_A - d_H(c_i, c_j)` over all ReLUs that run.
 
     :math:`c_i` is the binary code of image *i*, 1 where the rectified value is positive, :math:`d_H` the Hamming
     distance and :math:`N_A` the number of rectified values.
 
     It intercepts the function, not modules: cells rectify a node once for all its readers by ``functional.relu``, often
-    in place, so that no module's output is the rectified tensor, and a tensor that is seen later may have been changed.
+    in place, so that no module's output is the rectified tensor, and a tensor inspected later may have been changed.
 
     Args:
         images: Number of images in the batch.
@@ -42,7 +42,7 @@ class ActivationKernel(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the function, and look at what a ReLU gives."""
+        """Run the function, and record the output of a ReLU."""
         result = function(*args, **(kwargs or {}))
         if function is functional.relu:
             self._add(result)
@@ -51,7 +51,7 @@ class ActivationKernel(TorchFunctionMode):
     def _add(self, rectified: Tensor) -> None:
         # In channels-last memory this is a view, and the order of a code's bits does not matter.
         codes = torch.sign(rectified).permute(0, 2, 3, 1).flatten(1)
-        # Bits that both images have; exact in float32 below 2**24 bits.
+        # Bits set for both images; exact in float32 below 2**24 bits.
         both = (codes @ codes.T).cpu().double().numpy()
         own = np.diag(both)
         self.kernel += codes.shape[1] - (own[:, None] + own[None, :] - 2 * both)
@@ -60,8 +60,8 @@ class ActivationKernel(TorchFunctionMode):
 def log_determinant(kernel: np.ndarray) -> float:
     """Logarithm of the determinant of a positive semi-definite matrix of integers; 0 where it is singular.
 
-    Such a determinant is a whole number: 0, or at least 1. So no regular kernel has a logarithm below 0, and taking 0
-    for that of a singular one (minus infinity) keeps the order and lets means and weighted sums exist.
+    Such a determinant is a whole number: 0, or at least 1. So no regular kernel has a logarithm below 0, and using 0
+    for a singular one (instead of minus infinity) keeps the order and keeps means and weighted sums finite.
 
     Args:
         kernel: Shape ``(n, n)``.
@@ -112,11 +112,11 @@ class Naswot(OnBatch):
     network are positive. BN normalises by the batch. A network whose kernel is singular, a disconnected cell above all,
     has the lowest value, 0, see :func:`log_determinant`.
 
-    The published code counts a ReLU that several operations of a node carry once for each of them, and those of dead
-    edges too; here every rectified node that is used counts once.
+    The published code counts a ReLU shared by several operations of a node once for each of them, and also those of
+    dead edges; here every rectified node that is used counts once.
 
     Args:
-        batch_size: At most so many images; the paper's 128.
+        batch_size: Largest number of images; the paper's 128.
 
     Reference:
         Mellor et al., Neural Architecture Search without Training, ICML 2021.

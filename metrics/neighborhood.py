@@ -30,9 +30,9 @@ from genas.spaces.neighborhoods import (
 @final
 @dataclass(frozen=True)
 class Neighborhood(Metric):
-    r"""The scores of a metric in the neighbourhood of an architecture, the architecture included, as one score.
+    r"""The aggregated scores of a metric in the neighbourhood of an architecture, the architecture included.
 
-    The paper minimises errors; scores are higher-is-better, so its aggregates are called differently here:
+    The paper minimises errors; scores are higher-is-better, so its aggregates have other names here:
 
     =============  ====================  ==========================================
     aggregate      paper                 here
@@ -46,17 +46,17 @@ class Neighborhood(Metric):
 
     Values are scores of the base metric: higher is better whatever its orientation. Each architecture is measured once,
     however many neighbourhoods it is in. Where the space has every combination of genes, and the base metric runs no
-    network or all architectures are scored, all neighbourhoods are worked out at once, the mean in closed form
+    network or all architectures are scored, all neighbourhoods are computed at once, the mean in closed form
     (:func:`genas.spaces.neighborhoods.mean_everywhere`).
 
     Args:
         base: The metric, or combination of metrics; not one of ranks, which belong to a pool of architectures.
-        aggregate: How the scores become one.
+        aggregate: How the scores are aggregated.
         distance: Radius of the neighbourhood, d in the paper.
         samples: Size of a random subset of the neighbourhood, the architecture itself included, n_nbr in the paper;
             ``None``: the whole neighbourhood. A draw depends on the architecture and the seeds alone.
         penalty: The paper's :math:`\lambda`, for ``penalized`` only.
-        seed: Which draw of ``samples``, besides the root seed of the context.
+        seed: Seed of the draw of ``samples``, besides the root seed of the context.
 
     Raises:
         ValueError: If a number is out of range, if an option would do nothing, or if the base metric is made of ranks.
@@ -92,17 +92,17 @@ class Neighborhood(Metric):
 
     @property
     def unit(self) -> str:
-        """That of the base metric."""
+        """As for the base metric."""
         return self.base.unit
 
     @property
     def scale(self) -> float:
-        """That of the base metric."""
+        """As for the base metric."""
         return self.base.scale
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """Those of the base metric."""
+        """The measurements of the base metric."""
         return self.base.measurements
 
     @property
@@ -111,7 +111,7 @@ class Neighborhood(Metric):
         return (self.base,)
 
     def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:
-        """What the base metric needs for all members of the neighbourhoods.
+        """Measurements that the base metric needs for all members of the neighbourhoods.
 
         Args:
             context: The supernet and what belongs to it.
@@ -131,7 +131,7 @@ class Neighborhood(Metric):
         """The neighbourhood whose scores are aggregated.
 
         Args:
-            context: Gives the space and the root seed.
+            context: Provides the space and the root seed.
             architecture: The centre, a valid architecture.
 
         Returns:
@@ -154,7 +154,7 @@ class Neighborhood(Metric):
         return np.array([float(aggregated(part, self.aggregate, penalty=self.penalty)) for part in parts])
 
     def _at_once(self, context: Context, architectures: Sequence[Architecture]) -> bool:
-        """Return whether to score the whole space: where that is free, or asked for anyway."""
+        """Return whether to score the whole space: if that is free, or requested anyway."""
         if self.samples is not None or not is_listable(context.space):
             return False
         return _is_cheap(self.base) or len(set(architectures)) == context.space.size
@@ -167,7 +167,7 @@ class Neighborhood(Metric):
 
 
 def _is_cheap(metric: Metric) -> bool:
-    """Return whether scores of a whole space can be had without running a network."""
+    """Return whether a whole space can be scored without running a network."""
     if metric.measurements:
         return False
     if metric.parts:

@@ -1,4 +1,4 @@
-"""Noise on a supernet's weights: the same Gaussian draws for every architecture, or each one's steepest direction."""
+"""Noise on a supernet's weights: shared Gaussian draws, or each architecture's direction of largest curvature."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class NoiseLevel:
 
         Args:
             context: The supernet and what belongs to it.
-            architecture: Not looked at.
+            architecture: Not used.
 
         Returns:
-            For each repeat parameters by name; those that do not change are left out.
+            The parameters by name for each repeat; those that do not change are left out.
         """
         return context.once(self, lambda: list(perturbed_parameters(context.supernet, self, context.seed)))
 
@@ -63,16 +63,16 @@ class Noise:
         kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that
             slopes along the levels are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4
             as printed); ``cumulative``: :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS'
-            code), whose true standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`;
+            code), whose actual standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`;
             ``hessian``: along each subnet's direction of largest curvature instead of a random one, see
             :class:`genas.metrics.hessian.HessianLevel`, at many times the cost.
         scope: ``all`` parameters, BN and classifier included, or those inside the ``cells`` only.
         repeats: Number of draws per level.
         hessian_images: Number of validation images in the loss whose Hessian ``hessian`` takes. Its memory grows with
             them.
-        hessian_length: How long noise along the eigenvector is: ``unit``: :math:`\sigma`, as is usual for plots of the
-            loss along it; ``gaussian``: as long as Gaussian noise of the same standard deviation, which is far outside
-            of where the curvature describes the loss. The paper does not say.
+        hessian_length: Length of the noise along the eigenvector: ``unit``: :math:`\sigma`, as is usual for plots of
+            the loss along it; ``gaussian``: as long as Gaussian noise of the same standard deviation, which is far
+            outside the region where the curvature describes the loss. The paper does not say.
 
     Raises:
         ValueError: If the levels do not increase from above zero, a number is not positive, or an option is set that
@@ -91,7 +91,7 @@ class Noise:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        # The draws and the store's keys are known by the text of a number: NumPy's numbers have another one.
+        # Draws and store keys depend on the text of a number, which is different for NumPy's numbers.
         object.__setattr__(self, "stds", tuple(float(std) for std in self.stds))
         if not self.stds or not all(0 < step < math.inf for step in self.steps):
             raise ValueError(f"stds must be positive and strictly increasing, but got {list(self.stds)}.")
@@ -112,7 +112,7 @@ class Noise:
 
     @property
     def levels(self) -> tuple[NoiseLevel | HessianLevel, ...]:
-        """The levels one by one. Without ``cumulative``, a level is the same in whichever set it stands."""
+        """The levels one by one. Except for ``cumulative`` noise, a level does not depend on the other levels."""
         if self.kind == "hessian":
             return tuple(HessianLevel(std, self.scope, self.hessian_images, self.hessian_length) for std in self.stds)
         chains = [
@@ -122,7 +122,7 @@ class Noise:
 
     @property
     def effective_stds(self) -> tuple[float, ...]:
-        """The standard deviations that the noise really has at each level.
+        """The actual standard deviations of the noise at each level.
 
         Example:
             >>> [round(std, 6) for std in Noise((2e-3, 1e-2, 2e-2), kind="cumulative").effective_stds]
@@ -142,7 +142,7 @@ def perturbed_parameters(network: CellNetwork, level: NoiseLevel, seed: int) -> 
 
     Args:
         network: The supernet; not changed.
-        level: How much noise of which kind.
+        level: The level and kind of the noise.
         seed: Root seed.
 
     Yields:

@@ -1,4 +1,4 @@
-"""How high a rank correlation can get when the truth itself is noisy."""
+"""The noise ceiling: the highest rank correlation to expect when the truth itself is noisy."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from genas.spaces import Architecture
 from genas.tables import Column, Table
 
 FEWEST_REPEATED = 10
-"""How many architectures must have been trained with two seeds or more, so that these say something about the noise."""
+"""Number of architectures that must have been trained with at least two seeds for an estimate of the noise."""
 
 
 @final
 @dataclass(frozen=True)
 class NoiseCeiling:
-    """The tau that no metric can be expected to pass, and what it comes from.
+    """The tau that no metric can be expected to exceed, and the numbers behind it.
 
     Args:
-        tau: Kendall's tau-b of the noiseless truth with the truth as it is in the table.
+        tau: Kendall's tau-b of the noiseless truth with the noisy one in the table.
         low: Lower end of its bootstrap interval over the architectures that were trained repeatedly; NaN without one.
         high: Upper end.
         seed_tau: Kendall's tau-b of two single trainings, the mean over all pairs of seeds.
-        architectures: How many were trained with more than one seed.
-        trainings: Over how many trainings the truth is averaged: the harmonic mean over the ranked architectures.
+        architectures: Number of architectures trained with more than one seed.
+        trainings: Number of trainings over which the truth is averaged: the harmonic mean over the ranked
+            architectures.
     """
 
     tau: float
@@ -58,7 +59,7 @@ def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
 
     Args:
         seed_tau: Kendall's tau-b of two single trainings; below zero it counts as zero, NaN remains NaN.
-        trainings: Over how many trainings the truth is averaged.
+        trainings: Number of trainings over which the truth is averaged.
 
     Returns:
         A number in [0, 1].
@@ -102,19 +103,19 @@ def noise_ceiling(
     """The noise ceiling of a column, from the single trainings behind it.
 
     The agreement of two seeds is that of all architectures of the table that were trained with both, whichever are to
-    be ranked: it is a property of the trainings, and few of a sample may have been trained twice. A pair of seeds
-    counts by its number of architectures; one that has nothing but ties says nothing, and is left out.
+    be ranked: it is a property of the trainings, and few of a sample may have been trained twice. Pairs of seeds are
+    weighted by their numbers of architectures; a pair with nothing but ties is left out.
 
     Args:
         table: The truth.
         column: One of its columns.
-        architectures: Those that are to be ranked; how often they were trained counts.
-        settings: How its interval is found.
-        seed: Of the bootstrap.
+        architectures: The architectures to be ranked; the ceiling depends on how often they were trained.
+        settings: Settings of its interval.
+        seed: Seed of the bootstrap.
 
     Returns:
-        The ceiling, or ``None`` where the table has two seeds of less than :data:`FEWEST_REPEATED` architectures, or no
-        single training of those to be ranked, or where two seeds have nothing but ties.
+        The ceiling, or ``None`` if fewer than :data:`FEWEST_REPEATED` architectures of the table have two seeds, if
+        those to be ranked have no single training, or if all pairs of seeds have nothing but ties.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:

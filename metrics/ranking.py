@@ -1,7 +1,7 @@
-"""How well scores rank architectures, against their true accuracies: rank correlations, regret, precision.
+"""Statistics of a ranking by scores against true accuracies: rank correlations, regret, precision.
 
-Scores count by their order only: every number here is the same for any increasing function of them. A NaN, a score that
-could not be measured, ranks below all others and ties with the other NaNs.
+Only the order of the scores matters: every number here is the same for any increasing function of them. A NaN, a score
+that could not be measured, ranks below all others and ties with the other NaNs.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike, ties: Ties = "b") -> float:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies, finite, shape ``(n,)``.
         ties: ``b``: as above; ``legacy``: ties on both sides are broken by the order of the arrays, the earlier ranking
-            higher, as in RLNAS' code: it rewards a metric for ties that stand in the right order by chance.
+            higher, as in RLNAS' code: it rewards a metric for ties that are in the right order by chance.
 
     Returns:
         A number in [-1, 1]; NaN if all scores or all accuracies are equal, with ``ties="b"``.
 
     Raises:
-        ValueError: If the shapes differ, an accuracy is not finite, there are less than two, or ``ties`` is unknown.
+        ValueError: If the shapes differ, an accuracy is not finite, there are fewer than two, or ``ties`` is unknown.
 
     Reference:
         Kendall, Biometrika 1945; Zhang et al., RLNAS, CVPR 2021.
@@ -66,22 +66,21 @@ def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     """
     first, second = (_mean_ranks(each) for each in levels(scores, truth))
     first, second = first - first.mean(), second - second.mean()
-    # Sums of products: for BLAS to share so little work among threads can take a thousand times as long.
+    # Sums of products: BLAS, sharing so little work among threads, can take a thousand times as long.
     spread = math.sqrt(float((first * first).sum()) * float((second * second).sum()))
     return float((first * second).sum()) / spread if spread else math.nan
 
 
 def top_tau(scores: ArrayLike, truth: ArrayLike, fraction: float = 0.1) -> float:
-    """Kendall's tau-b among the truly best architectures, where a search has to tell them apart.
+    """Kendall's tau-b among the truly best architectures, which a search has to tell apart.
 
     Args:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies, finite, shape ``(n,)``.
-        fraction: Share of the architectures that are the best, rounded up; those as accurate as the last one belong to
-            them.
+        fraction: Share of the architectures that count as best, rounded up; ties with the last one are included.
 
     Returns:
-        A number in [-1, 1]; NaN if there are less than two, or all of them tie.
+        A number in [-1, 1]; NaN if there are fewer than two, or all of them tie.
 
     Raises:
         ValueError: As :func:`kendall_tau`, or if ``fraction`` is not in (0, 1].
@@ -92,16 +91,16 @@ def top_tau(scores: ArrayLike, truth: ArrayLike, fraction: float = 0.1) -> float
 
 
 def regret(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> float:
-    r"""What is lost by training the ``k`` best-scored architectures and keeping the best of them.
+    r"""Accuracy lost by training the ``k`` best-scored architectures and keeping the best of them.
 
     Where scores tie at the border, it is the exact expectation over a random choice among them: with :math:`g_1 \ge
-    \dots \ge g_m` the accuracies of the tied, of whom :math:`s` are chosen, the best of the chosen is :math:`g_j` with
-    probability :math:`\binom{m - j}{s - 1} / \binom{m}{s}`.
+    \dots \ge g_m` the accuracies of the tied architectures, of which :math:`s` are chosen, the best of the chosen is
+    :math:`g_j` with probability :math:`\binom{m - j}{s - 1} / \binom{m}{s}`.
 
     Args:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies in percent, finite, shape ``(n,)``.
-        k: How many are trained; ``n`` at most.
+        k: Number of trained architectures; at most ``n``.
 
     Returns:
         The greatest accuracy of all minus the greatest among them, in percentage points.
@@ -119,7 +118,7 @@ def regret(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> float:
     first = truth[chosen].max() if chosen.any() else -math.inf
     candidates = -np.sort(-truth[tied])
     probabilities = _best_of_random(len(candidates), places)
-    # The probabilities add up to 1 but for rounding, so that nothing lost may come out below zero.
+    # The probabilities add up to 1 except for rounding, so that a regret of zero could come out negative.
     return max(float(truth.max() - probabilities @ np.maximum(candidates, first)), 0.0)
 
 
@@ -132,7 +131,7 @@ def precision_at(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
     Args:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies, finite, shape ``(n,)``.
-        k: How many; ``n`` at most.
+        k: Number of best architectures; at most ``n``.
 
     Returns:
         A number in [0, 1]; ``k / n`` is expected of random scores where no accuracies tie.
@@ -151,7 +150,7 @@ def precision_at(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
 
 
 def top_count(n: int, fraction: float) -> int:
-    """How many of ``n`` are a fraction: rounded up, at least one.
+    """Number of architectures in a fraction of ``n``: rounded up, at least one.
 
     Args:
         n: Number of architectures.
@@ -173,7 +172,7 @@ def top_count(n: int, fraction: float) -> int:
 
 
 def levels(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and accuracies as whole numbers of the same order, equal ones alike; NaN scores are the lowest.
+    """Scores and accuracies as integers in the same order, equal for ties; NaN scores are the lowest.
 
     Args:
         scores: Shape ``(n,)``.
@@ -183,7 +182,7 @@ def levels(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]
         Two int64 arrays of shape ``(n,)``.
 
     Raises:
-        ValueError: If the shapes differ, an accuracy is not finite, or there are less than two.
+        ValueError: If the shapes differ, an accuracy is not finite, or there are fewer than two.
     """
     score_array, truth_array = _checked(scores, truth)
     return _levels(score_array), _levels(truth_array)
@@ -212,7 +211,7 @@ def _tau_b(first: np.ndarray, second: np.ndarray) -> float:
 
 def _levels(numbers: np.ndarray) -> np.ndarray:
     if numbers.dtype == np.int64 and numbers.min() >= -1 and numbers.max() < len(numbers):
-        return numbers  # as good as levels, and quicker: resamples of levels are such
+        return numbers  # already valid levels, as in resamples, which saves time
     which = np.unique(numbers, return_inverse=True)[1].reshape(-1)
     return np.where(np.isnan(numbers), -1, which)
 
@@ -230,14 +229,14 @@ def _kth_largest(numbers: np.ndarray, k: int) -> int:
 
 
 def _best(score_levels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Who is surely among the ``k`` best, who ties for the remaining places, and the number of these places."""
+    """Masks of the certain members of the ``k`` best and of those tied for the other places; number of these places."""
     border = _kth_largest(score_levels, k)
     chosen = score_levels > border
     return chosen, score_levels == border, k - int(chosen.sum())
 
 
 def _best_of_random(m: int, s: int) -> np.ndarray:
-    """The probability for each of ``m``, best first, to be the best of ``s`` that are chosen at random."""
+    """The probability that each of ``m``, best first, is the best of ``s`` chosen at random."""
     # From (m - j choose s - 1) / (m choose s) follows the ratio of successive ones; the first is s / m.
     j = np.arange(1, m - s + 1)
     probabilities = np.zeros(m)

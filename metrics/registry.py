@@ -19,7 +19,7 @@ from genas.metrics.table_accuracy import TableAccuracy, table_accuracy
 from genas.registry import Registry
 
 METRICS: Registry[Callable[..., Metric]] = Registry("metric", "genas.metrics")
-"""Names to typed classes or functions whose arguments are the settings. Other packages offer theirs as entry points of
+"""Typed classes or functions by name; their arguments are the settings. Other packages offer theirs as entry points of
 the group ``genas.metrics``."""
 
 _CLASSES: tuple[type[Metric], ...] = (

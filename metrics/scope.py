@@ -1,4 +1,4 @@
-"""Which parameters of a network weight noise moves."""
+"""The parameters of a network that weight noise perturbs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On what subnets are evaluated."""
+"""Settings of the evaluation of subnets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from genas.supernet import Calibration
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """On what subnets are evaluated.
+    """Settings of the evaluation of subnets.
 
     Args:
-        valid_images: At most so many validation images, drawn once with the classes in proportion; ``None``: all.
-        calibration: How BN statistics are found.
+        valid_images: Largest number of validation images, drawn once with the classes in proportion; ``None``: all.
+        calibration: Calibration of the BN statistics.
         batch_size: Images per forward pass.
 
     Raises:

@@ -1,4 +1,4 @@
-"""SynFlow and log-SynFlow: how much flows through the weights of an untrained network, without looking at data."""
+"""SynFlow and log-SynFlow: the flow through the weights of an untrained network, without data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from genas.supernet import CellNetwork
 
 
 def linearised(network: CellNetwork) -> CellNetwork:
-    """The network that SynFlow looks at: absolute weights, no BN, float64.
+    """The network that SynFlow measures: absolute weights, no BN, float64.
 
-    Flows multiply over layers: those of deep networks pass float32's largest number. MPS has no float64, and one image
-    is little work, so it is on the CPU.
+    Flows multiply over layers: those of deep networks exceed float32's largest number. MPS has no float64, and one
+    image is little work, so the network is on the CPU.
 
     Args:
         network: A network; not changed.
@@ -84,7 +84,7 @@ class SynFlow(_FlowMetric):
 
     The sum of the logits :math:`f_k` for an image of ones, in a network with the absolute values of its weights and
     without BN; :math:`\theta` runs over the (absolute) weights of convolutions and classifier. Values span many orders
-    of magnitude. A disconnected cell has the lowest, 0.
+    of magnitude. A disconnected cell has the lowest value, 0.
 
     Reference:
         Tanaka et al., Pruning neural networks without any data by iteratively conserving synaptic flow, NeurIPS 2020;

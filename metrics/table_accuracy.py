@@ -51,7 +51,7 @@ class TableAccuracy(Metric):
         """Accuracies in percent.
 
         Args:
-            context: Gives the space.
+            context: Provides the space.
             architectures: Valid architectures.
 
         Returns:
@@ -70,7 +70,7 @@ class TableAccuracy(Metric):
 
 
 def table_fingerprints(metrics: Iterable[Metric]) -> list[str]:
-    """The fingerprints of all tables that metrics and their parts read, sorted; a text names only a file."""
+    """The fingerprints of all tables that metrics and their parts read, sorted; an expression names only a file."""
     found: set[str] = set()
     for metric in metrics:
         found.update(table_fingerprints(metric.parts))
@@ -83,8 +83,8 @@ def table_accuracy(column: str, path: str = SHIPPED) -> TableAccuracy:
     """A metric of a table in a file, as in ``table(column='cifar10/valid/12', path='nasbench201.npz')``.
 
     Args:
-        column: The column, or as much of its text as tells it from the others, see :meth:`genas.tables.Table.find`.
-        path: The file, or ``shipped`` for the table that comes with genas.
+        column: The column, or as much of its text as identifies it, see :meth:`genas.tables.Table.find`.
+        path: The file, or ``shipped`` for the table shipped with genas.
 
     Returns:
         The metric.

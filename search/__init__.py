@@ -1,4 +1,4 @@
-"""Search strategies: they propose architectures and learn from scores, and see no network."""
+"""Search strategies: they propose architectures and learn from scores, without access to networks."""
 
 from __future__ import annotations
 

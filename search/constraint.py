@@ -1,4 +1,4 @@
-"""Limits on what a found architecture may cost."""
+"""Limits on the cost of found architectures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genas.spaces.base import Architecture
 
 
 class Cost(Protocol):
-    """What a constraint reads of a cost: :class:`genas.spaces.costs.Cost` is one."""
+    """The fields of a cost that a constraint reads; :class:`genas.spaces.costs.Cost` has them."""
 
     @property
     def params(self) -> int:
@@ -27,9 +27,9 @@ class Constraint:
     """Upper limits on the macs and the parameters of an architecture.
 
     Args:
-        cost: What an architecture costs, in the network that the limits are meant for.
-        max_macs: Most multiply-accumulates per image, or ``None`` for no limit.
-        max_params: Most trainable weights, or ``None`` for no limit.
+        cost: Cost of an architecture, in the network that the limits refer to.
+        max_macs: Largest number of multiply-accumulates per image, or ``None`` for no limit.
+        max_params: Largest number of trainable weights, or ``None`` for no limit.
 
     Raises:
         ValueError: If there is no limit, or one is not positive.
@@ -68,7 +68,7 @@ class Constraint:
         return {name: int(getattr(cost, name)) for name in self.limits}
 
     def admits(self, amounts: Mapping[str, int]) -> bool:
-        """Return whether quantities as from :meth:`amounts` are within the limits."""
+        """Return whether quantities from :meth:`amounts` are within the limits."""
         return all(amounts[name] <= limit for name, limit in self.limits.items())
 
     def allows(self, architecture: Architecture) -> bool:

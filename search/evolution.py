@@ -1,4 +1,4 @@
-"""Evolutionary search as in SPOS, RLNAS and GeNAS: children of the best architectures so far, never one twice."""
+"""Evolutionary search as in SPOS, RLNAS and GeNAS: children of the best architectures so far, none of them twice."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from genas.spaces.base import Architecture, SearchSpace
 class EvolutionConfig:
     """Settings of the evolutionary search.
 
-    Every generation is scored, so a search makes ``population * generations`` evaluations. So do the published codes:
-    they go on to make children of the last generation, but score none of these.
+    Every generation is scored, so a search makes ``population * generations`` evaluations. The published codes make as
+    many: they still generate children of the last generation, but do not score them.
 
     Args:
         population: Architectures per generation.
@@ -31,11 +31,11 @@ class EvolutionConfig:
         parents: Parents are drawn uniformly from this many best architectures of all generations.
         mutations: Children by mutation in each generation; by default half of the population.
         crossovers: Children by crossover in each generation; by default half of the population. Random architectures
-            fill it up.
+            complete it.
         mutation_rate: Probability that a mutation redraws a gene; the redraw may hit the old value.
         mutated_genes: ``all``, or ``normal``: only those of the first cell type, as in GeNAS' code on DARTS.
-        mutation_excludes_none: Never mutate to ``none``, as in RLNAS' code on NAS-Bench-201.
-        tries: Draws per wanted child after which mutation and crossover give up and leave the rest to random ones.
+        mutation_excludes_none: Whether to never mutate to ``none``, as in RLNAS' code on NAS-Bench-201.
+        tries: Draws per wanted child after which random architectures replace missing mutations and crossovers.
 
     Raises:
         ValueError: If a number is out of range.
@@ -67,7 +67,7 @@ class EvolutionConfig:
 
     @property
     def children(self) -> tuple[int, int]:
-        """How many children of a generation are mutations and crossovers."""
+        """Numbers of mutations and of crossovers in a generation."""
         half = self.population // 2
         return half if self.mutations is None else self.mutations, half if self.crossovers is None else self.crossovers
 
@@ -77,14 +77,14 @@ class Evolution(Searcher):
     """Evolution with an archive of the best architectures so far (DEAP's hall of fame) as parents.
 
     The first generation is random. A later one is made of mutations and crossovers of parents, and of random
-    architectures in the place of those that could not be found. When the space is exhausted, generations shrink and the
+    architectures in place of those that could not be found. When the space is exhausted, generations shrink and the
     search ends early.
 
     Args:
-        space: Where to search.
+        space: The search space.
         seed: Root seed.
         config: Settings.
-        constraint: What an architecture may cost; ``None``: anything.
+        constraint: Limits on the cost; ``None``: no limits.
         dedup_key: Architectures with equal keys are scored once, such as ``space.supernet_key``.
 
     Reference:
@@ -141,7 +141,7 @@ class Evolution(Searcher):
         """Update the archive.
 
         Args:
-            architectures: Those of the last generation whose evaluation succeeded.
+            architectures: Architectures of the last generation whose evaluation succeeded.
             scores: Their scores.
         """
         pairs = zip(architectures, scores.tolist(), strict=True)
@@ -184,7 +184,7 @@ class _Score(base.Fitness):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _Individual:
-    """An architecture with the ``fitness`` that DEAP's tools look for."""
+    """An architecture with the ``fitness`` that DEAP's tools expect."""
 
     architecture: Architecture
     fitness: _Score

@@ -1,4 +1,4 @@
-"""Measuring architectures in several processes: the same rows as in one, in whatever order they are done."""
+"""Measuring architectures in several processes, with the same rows as in one, in order of completion."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def measure_in_parallel(
 ) -> Iterator[Rows]:
     """Measure chunks of architectures in an executor's workers.
 
-    Put each yielded chunk into the score store at once, and a kill costs only the chunks that were under way. When a
-    worker fails, its error is raised here with a note that names the architectures (and, unless it is a message to the
-    user, the worker's traceback); chunks not yet begun are dropped.
+    If each yielded chunk is put into the score store at once, a kill loses only the chunks in progress. When a worker
+    fails, its error is raised here with a note that names the architectures (and, unless it is a message to the user,
+    the worker's traceback); chunks not yet begun are dropped.
 
     Args:
         executor: Any executor: :func:`process_pool`, a cluster's, or a thread pool.
         measure: Called in the workers, so it must be picklable: a function of a module, with fixed arguments bound by
             ``functools.partial``. Its result for an architecture must not depend on the others in the chunk.
-        architectures: What to measure.
-        chunk_size: Most architectures per call.
+        architectures: The architectures to measure.
+        chunk_size: Largest number of architectures per call.
 
     Yields:
-        The rows of one chunk, in the order in which the chunks are done.
+        The rows of one chunk, in order of completion.
 
     Raises:
         ValueError: If ``chunk_size`` is not positive.
@@ -74,7 +74,7 @@ def measure_in_parallel(
 def _measured(
     measure: Callable[[Sequence[Architecture]], Rows], architectures: Sequence[Architecture]
 ) -> Rows | Exception:
-    """Measure in a worker; what it refuses is raised where the user is told, without the traceback of the worker."""
+    """Measure in a worker; refusals are returned, to be raised in the main process without the worker's traceback."""
     try:
         return measure(architectures)
     except Exception as error:
@@ -85,12 +85,12 @@ def _measured(
 
 @contextlib.contextmanager
 def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Start worker processes for :func:`measure_in_parallel`, for the time of a ``with`` block.
+    """Start worker processes for :func:`measure_in_parallel`, within a ``with`` block.
 
     Each is a fresh interpreter (threads and CUDA do not survive a fork) that computes with one torch thread and leaves
     Ctrl-C to this process. When the block ends with an error or an interrupt, the workers stop at once, whatever they
-    are doing: what they have delivered is kept, and nobody waits for the rest. They end when this process dies, too,
-    even by a kill.
+    are doing: delivered results are kept, and the rest is not waited for. They also end when this process dies, even by
+    a kill.
 
     Args:
         workers: Number of processes.
@@ -99,7 +99,7 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         The executor.
     """
     context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)  # closing the writer, as dying does, is the signal to stop
+    reader, writer = context.Pipe(duplex=False)  # closing the writer, which death does too, is the signal to stop
     with reader, writer:
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(reader,))
         try:
@@ -121,6 +121,6 @@ def _prepare_worker(stop: Connection) -> None:
 
 
 def _end_at(stop: Connection) -> None:
-    """Leave when the other end of the pipe is closed; a worker alone would finish its chunk, or wait for ever."""
+    """Exit when the other end of the pipe is closed; otherwise a worker would finish its chunk, or wait forever."""
     stop.poll(None)
     os._exit(1)

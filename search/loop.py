@@ -14,17 +14,17 @@ from genas.search.searcher import Searcher
 from genas.spaces.base import Architecture
 
 Score = Callable[[Sequence[Architecture]], np.ndarray]
-"""Scores a batch of architectures: higher is better, not finite where it failed, shape ``(len(architectures),)``."""
+"""Function that scores a batch: higher is better, not finite on failure, shape ``(len(architectures),)``."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What was asked and told in one round, such as a generation.
+    """Architectures and scores of one round, such as a generation.
 
     Args:
-        number: 0 for the first.
-        architectures: In the order in which they were asked.
+        number: Number of the batch, from 0.
+        architectures: Architectures in the order in which they were asked.
         scores: Higher is better, NaN where the evaluation failed, shape ``(len(architectures),)``.
     """
 
@@ -36,12 +36,12 @@ class Batch:
 @final
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Args:
-        top: The best architectures and their scores, best first; of equal scores, the one that was scored first.
+        top: The best architectures and their scores, best first; ties in the order of scoring.
         history: All batches, oldest first.
-        finished_because: Why the search ended, for people.
+        finished_because: Why the search ended, as readable text.
     """
 
     top: tuple[tuple[Architecture, float], ...]
@@ -75,13 +75,13 @@ def search(
     """Run a searcher to its end.
 
     A killed search is resumed by calling this again with a new searcher of the same arguments, and a ``score`` that
-    looks into a store (:class:`genas.scores.ScoreStore`) before it measures.
+    consults a store (:class:`genas.scores.ScoreStore`) before it measures.
 
     Args:
         searcher: Proposes architectures; a fresh one.
         score: Scores them.
-        progress: Show a progress bar on the standard error stream.
-        keep: How many of the best to return.
+        progress: Whether to show a progress bar on the standard error stream.
+        keep: Number of best architectures to return.
         on_batch: Called after each batch, to log it for example.
 
     Returns:
@@ -98,11 +98,11 @@ def search(
     with tqdm(total=searcher.budget, desc="search", unit="arch", disable=not progress) as bar:
         while architectures := searcher.ask():
             scores = np.array(score(architectures), dtype=np.float64)
-            scores[~np.isfinite(scores)] = np.nan  # an infinite score ranks nothing
+            scores[~np.isfinite(scores)] = np.nan  # an infinite score is a failure, too
             searcher.tell(architectures, scores)
             history.append(Batch(len(history), tuple(architectures), scores))
             bar.update(len(architectures))
-            best = np.fmax.reduce(scores, initial=best)  # fmax passes over NaN
+            best = np.fmax.reduce(scores, initial=best)  # fmax ignores NaN
             bar.set_postfix_str(f"best {best:.4g}")
             if on_batch is not None:
                 on_batch(history[-1])

@@ -17,22 +17,22 @@ from genas.spaces.neighborhoods import Aggregate, aggregated, sampled_neighborho
 
 @final
 class NeighborhoodRandomSearch(Searcher):
-    """Random architectures, each judged by the scores in its neighbourhood.
+    """A search over random architectures, each judged by the scores in its neighbourhood.
 
-    Each step draws an architecture that no step had before and some of its neighbours, and asks those that were not
-    asked in an earlier step: so it makes at most ``steps * samples`` evaluations. :attr:`ranking` has the outcome; the
-    architecture with the highest score of its own, as :func:`genas.search.search` reports it, is another question.
+    Each step draws a new architecture and some of its neighbours, and asks those that were not asked in an earlier
+    step: so it makes at most ``steps * samples`` evaluations. :attr:`ranking` has the outcome;
+    :func:`genas.search.search` reports the architecture with the highest score of its own instead.
 
     Args:
-        space: Where to search.
+        space: The search space.
         seed: Root seed.
         steps: Number of random architectures, T in the paper.
         samples: Size of a neighbourhood, the architecture included, n_nbr in the paper.
         distance: Its radius, d in the paper.
-        aggregate: How its scores become one, see :class:`genas.metrics.Neighborhood`.
+        aggregate: How its scores are aggregated, see :class:`genas.metrics.Neighborhood`.
         penalty: The paper's lambda, for the aggregate ``penalized``.
-        constraint: What an architecture may cost; ``None``: anything. A neighbourhood is what the constraint leaves of
-            the draw.
+        constraint: Limits on the cost; ``None``: no limits. A neighbourhood consists of the drawn architectures within
+            the limits.
 
     Raises:
         ValueError: If a number is not positive.
@@ -76,7 +76,7 @@ class NeighborhoodRandomSearch(Searcher):
     def ranking(self) -> list[tuple[Architecture, float]]:
         """The architecture of each finished step and the aggregated score of its neighbourhood, best first.
 
-        Steps with a failed evaluation are left out; of equals, the earlier step comes first.
+        Steps with a failed evaluation are left out; among ties, the earlier step comes first.
         """
         judged = []
         for group in self._groups:
@@ -85,7 +85,7 @@ class NeighborhoodRandomSearch(Searcher):
         return sorted((pair for pair in judged if not np.isnan(pair[1])), key=lambda pair: -pair[1])
 
     def propose(self) -> list[Architecture]:
-        """Return what the next step needs to know and no step has asked."""
+        """Return the architectures that the next step needs and that no step has asked."""
         while len(self._groups) < self._steps:
             centre = self._centres.sample(self._rng)
             if centre is None:
@@ -99,10 +99,10 @@ class NeighborhoodRandomSearch(Searcher):
         return self.finish(f"{self._steps:,} neighbourhoods were scored")
 
     def learn(self, architectures: Sequence[Architecture], scores: np.ndarray) -> None:
-        """Remember the scores.
+        """Store the scores.
 
         Args:
-            architectures: Those of the last step whose evaluation succeeded.
+            architectures: Architectures of the last step whose evaluation succeeded.
             scores: Their scores.
         """
         self._scores |= dict(zip(architectures, scores.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Variation of architectures by DEAP's operators, whose children the space repairs.
+"""Variation of architectures by DEAP's operators, with children repaired by the space.
 
 DEAP draws from the global generators of Python and NumPy: call the operators inside :func:`deap_random`.
 """
@@ -17,12 +17,12 @@ from genas.spaces.base import NONE, Architecture, SearchSpace
 
 @contextlib.contextmanager
 def deap_random(rng: np.random.Generator) -> Iterator[None]:
-    """Feed the two global generators that DEAP draws from, and put them back afterwards.
+    """Seed the two global generators that DEAP draws from, and restore them afterwards.
 
-    It takes a tenth of a millisecond, so put it around a generation, not around a child.
+    It takes a tenth of a millisecond, so use it around a generation, not around a child.
 
     Args:
-        rng: Where their seeds come from.
+        rng: Source of their seeds.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - DEAP's own source
     random.seed(int(rng.integers(2**63)))
@@ -48,21 +48,22 @@ def mutated(
     Before repair ``rate * (1 - 1/q)`` of the genes with ``q`` choices change on average.
 
     Args:
-        space: Where the parent comes from.
+        space: Space of the parent.
         parent: A valid architecture.
-        rng: Where the randomness of the repair comes from.
+        rng: Source of randomness of the repair.
         rate: Probability of a redraw, in [0, 1].
-        genes: Redraw only this many genes from the start; ``None``: all.
-        excludes_none: Never draw ``none`` where there is something else to draw.
+        genes: Number of genes, from the start, that may be redrawn; ``None``: all.
+        excludes_none: Whether to never draw ``none`` where there is another choice.
 
     Returns:
-        A valid architecture, perhaps the parent.
+        A valid architecture, possibly the parent.
     """
     choices = [
         tuple(choice for choice in gene if choice != NONE) or gene if excludes_none else gene
         for gene in space.choices[:genes]
     ]
-    # DEAP draws integers between bounds: let it draw positions among the choices. Where -1 stays, it left the gene.
+    # DEAP draws integers between bounds: let it draw positions among the choices. Where -1 remains, the gene was not
+    # redrawn.
     positions = [-1] * len(choices)
     tools.mutUniformInt(positions, low=0, up=[len(gene) - 1 for gene in choices], indpb=rate)
     drawn = [
@@ -75,10 +76,10 @@ def crossed(space: SearchSpace, first: Architecture, second: Architecture, rng: 
     """Take each gene from either parent with probability one half, then repair.
 
     Args:
-        space: Where the parents come from.
+        space: Space of the parents.
         first: A valid architecture.
         second: A valid architecture.
-        rng: Where the randomness of the repair comes from.
+        rng: Source of randomness of the repair.
 
     Returns:
         One child, a valid architecture.

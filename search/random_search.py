@@ -16,14 +16,14 @@ from genas.spaces.base import Architecture, SearchSpace
 
 @final
 class RandomSearch(Searcher):
-    """Architectures drawn uniformly, without replacement, from those that the constraint allows.
+    """A search over architectures drawn uniformly, without replacement, from those that the constraint allows.
 
     Args:
-        space: Where to search.
+        space: The search space.
         seed: Root seed.
-        evaluations: How many architectures to score.
-        batch: How many to ask at a time.
-        constraint: What an architecture may cost; ``None``: anything.
+        evaluations: Number of architectures to score.
+        batch: Number of architectures to ask at a time.
+        constraint: Limits on the cost; ``None``: no limits.
         dedup_key: Architectures with equal keys are scored once, such as ``space.supernet_key``.
 
     Raises:

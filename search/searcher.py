@@ -1,4 +1,4 @@
-"""What every search strategy is: it proposes architectures, and learns from their scores. It never sees a network."""
+"""The interface of search strategies, which propose architectures and learn from their scores, without networks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from genas.spaces.base import Architecture
 
 
 class Searcher(abc.ABC):
-    """Ask for architectures, tell their scores, until nothing more is asked.
+    """Interface of a search: ask for architectures, tell their scores, until nothing more is asked.
 
     A searcher is a deterministic function of its arguments and the scores that it was told, so an interrupted search is
-    resumed by repeating it with the scores at hand. To write one, define :meth:`propose`, :meth:`learn` and
+    resumed by repeating it with the known scores. To write one, define :meth:`propose`, :meth:`learn` and
     :attr:`budget`, and test it with :class:`genas.testing.SearcherContract`.
 
     Example:
@@ -47,17 +47,17 @@ class Searcher(abc.ABC):
 
     @abc.abstractmethod
     def learn(self, architectures: Sequence[Architecture], scores: np.ndarray) -> None:
-        """Take in the scores of the last batch.
+        """Learn from the scores of the last batch.
 
         Args:
-            architectures: Those whose evaluation succeeded, in the order in which they were proposed.
+            architectures: Architectures whose evaluation succeeded, in the order in which they were proposed.
             scores: Higher is better, shape ``(len(architectures),)``, without NaN.
         """
 
     @final
     @property
     def finished_because(self) -> str | None:
-        """Why the search ended, for people; ``None`` while it goes on."""
+        """Why the search ended, as readable text; ``None`` while it goes on."""
         return self._finished_because
 
     @final
@@ -81,7 +81,7 @@ class Searcher(abc.ABC):
             Architectures to score, or an empty list when the search is finished.
 
         Raises:
-            RuntimeError: If the scores of the last batch were not told yet.
+            RuntimeError: If the scores of the last batch have not been told.
         """
         if self._asked is not None:
             raise RuntimeError(
@@ -101,8 +101,8 @@ class Searcher(abc.ABC):
         """Tell the scores of the last batch.
 
         Args:
-            architectures: Those of the last ask, in any order.
-            scores: Higher is better, shape ``(len(architectures),)``. NaN says that the evaluation failed: the
+            architectures: Architectures of the last ask, in any order.
+            scores: Higher is better, shape ``(len(architectures),)``. NaN means that the evaluation failed: the
                 architecture is not proposed again and nothing is learnt from it.
 
         Raises:

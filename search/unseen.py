@@ -19,13 +19,13 @@ _DRAWS_BEFORE_LISTING = 1_000
 
 @final
 class Unseen:
-    """Hands out every architecture at most once, and only those that the constraint allows. It always ends.
+    """A source that yields every architecture at most once, and only those that the constraint allows. It always ends.
 
     Args:
-        space: Where they come from.
-        constraint: What they may cost; ``None``: anything.
+        space: Space of the architectures.
+        constraint: Limits on their cost; ``None``: no limits.
         dedup_key: Architectures with equal keys count as one, such as ``space.supernet_key``; ``None``: equal ones.
-        patience: After how many random draws in a row without a new architecture a large space counts as
+        patience: Number of consecutive random draws without a new architecture after which a large space counts as
             exhausted. A space of at most 131,072 gene vectors is listed instead, so that none of it is missed.
     """
 
@@ -55,7 +55,7 @@ class Unseen:
             architecture: A valid architecture.
 
         Returns:
-            Whether it was; from then on it is not new any more.
+            Whether it was; from then on it is no longer new.
         """
         key = self._key(architecture)
         if key in self._seen or not self._allowed(architecture):
@@ -67,14 +67,14 @@ class Unseen:
         """Take a random new architecture.
 
         Args:
-            rng: Where the randomness comes from.
+            rng: Source of randomness.
 
         Returns:
-            One of those that are left, all equally likely, or ``None`` when there is none; :attr:`exhausted_because`
-            tells how that is known.
+            One of the remaining ones, all equally likely, or ``None`` when there is none; :attr:`exhausted_because`
+            gives the reason.
 
         Raises:
-            InfeasibleError: If there has never been one.
+            InfeasibleError: If the constraint allows none at all.
         """
         if self._rest is None:
             for _ in range(self._draws):
@@ -96,7 +96,7 @@ class Unseen:
 
     @property
     def exhausted_because(self) -> str:
-        """Why :meth:`sample` returned ``None``, for people."""
+        """Why :meth:`sample` returned ``None``, as readable text."""
         limit = f" with {self._constraint}" if self._constraint else ""
         if self._listable:
             return f"all {len(self._seen):,} architectures of {self._space.name}{limit} were proposed"

@@ -1,4 +1,4 @@
-"""Batch normalisation that takes on an operation's weight, and that several edges share."""
+"""Batch normalisation that absorbs an operation's weight, and that several edges can share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genas.supernet.batch_norm_function import batch_norm
 
 @final
 class BatchNorm2d(nn.BatchNorm2d):
-    """``torch.nn.BatchNorm2d`` that can be differentiated twice at little cost while it records nothing."""
+    """``torch.nn.BatchNorm2d`` with cheap second derivatives while it records no statistics."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Normalised values."""
@@ -23,11 +23,11 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def weighted_norm(bn: nn.Module, values: Tensor, weight: Tensor) -> Tensor:
-    """``weight * bn(values)`` with the weight inside the BN: no further pass, and no output kept for its gradient.
+    """``weight * bn(values)`` with the weight inside the BN: no further pass, and no output kept for the backward pass.
 
     Args:
-        bn: The BN layer; one that was folded away is run as it is.
-        values: What it normalises, shape ``(n, C, H, W)``.
+        bn: The BN layer, or what replaced it when it was folded.
+        values: Its input, shape ``(n, C, H, W)``.
         weight: A scalar.
 
     Returns:
@@ -48,22 +48,22 @@ def weighted_norm(bn: nn.Module, values: Tensor, weight: Tensor) -> Tensor:
 
 
 def uses_batch_statistics(bn: nn.BatchNorm2d) -> bool:
-    """Whether the layer, as it is set now, normalises by the statistics of the batch."""
+    """Whether the layer, in its current mode, normalises by the statistics of the batch."""
     return bn.training or bn.running_mean is None
 
 
 def records(bn: nn.BatchNorm2d) -> bool:
-    """Whether the layer, as it is set now, moves its running statistics."""
+    """Whether the layer, in its current mode, updates its running statistics."""
     return bn.training and bn.track_running_stats and bn.running_mean is not None
 
 
 class Normalized(NamedTuple):
-    """Values by their own statistics, for several BN layers that read the same ones.
+    """Values normalised by their own statistics, shared by several BN layers that read them.
 
     Args:
-        values: With mean 0 and variance 1 in each channel.
-        mean: Of each channel before, shape ``(C,)``.
-        variance: Unbiased, of each channel before, shape ``(C,)``.
+        values: Values with mean 0 and variance 1 in each channel.
+        mean: Mean of each channel before normalisation, shape ``(C,)``.
+        variance: Unbiased variance of each channel before normalisation, shape ``(C,)``.
     """
 
     values: Tensor
@@ -78,7 +78,7 @@ class Normalized(NamedTuple):
         return cls(normalized, mean, (inverse**-2 - eps) * (pixels / (pixels - 1)))
 
     def record(self, bn: nn.BatchNorm2d) -> None:
-        """Move the running statistics of a layer as if it had normalised the values itself."""
+        """Update the running statistics of a layer as if it had normalised the values itself."""
         assert bn.running_mean is not None
         assert bn.running_var is not None
         momentum = _next_momentum(bn)
@@ -87,7 +87,7 @@ class Normalized(NamedTuple):
 
 
 def _next_momentum(bn: nn.BatchNorm2d) -> float:
-    """Count a batch, and return the share that it gets in the running statistics."""
+    """Count a batch and return its weight in the running statistics."""
     if bn.num_batches_tracked is not None:
         bn.num_batches_tracked.add_(1)
         if bn.momentum is None:

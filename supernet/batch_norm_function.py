@@ -1,7 +1,7 @@
-"""Batch normalisation by the statistics of the batch, whose second derivatives cost about as much as its first.
+"""Batch normalisation by the statistics of the batch, whose second derivatives cost about as much as its first ones.
 
-Exact Hessian-vector products differentiate a gradient once more. Torch spells that out in some thirty passes over
-memory; the closed form needs seven.
+Exact Hessian-vector products differentiate a gradient once more. For that torch makes some thirty passes over memory;
+the closed form needs seven.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def batch_norm(values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: 
 
     Returns:
         The values less their mean, over their standard deviation, times scale, plus shift; the mean; and one over the
-        standard deviation. The latter two are constants of shape ``(C,)``.
+        standard deviation. The latter two have shape ``(C,)`` and carry no gradient.
 
     Raises:
         ValueError: If a channel has a single value.
@@ -35,7 +35,7 @@ def batch_norm(values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: 
             "larger batch or larger images."
         )
     if scale is None:
-        # Without a scale torch rounds the statistics of a narrow type to that type, and finds no sums on CUDA.
+        # Without a scale torch rounds the statistics of a narrow type to that type, and computes no sums on CUDA.
         wide = torch.promote_types(values.dtype, torch.float32)
         scale = torch.ones(values.shape[1], device=values.device, dtype=wide)
     output: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(values, scale, shift, eps)
@@ -43,7 +43,7 @@ def batch_norm(values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: 
 
 
 class _BatchNorm(torch.autograd.Function):
-    """The values by their mean and standard deviation, times scale, plus shift."""
+    """The values normalised by their mean and standard deviation, times scale, plus shift."""
 
     @staticmethod
     def forward(
@@ -71,8 +71,8 @@ class _BatchNormGradient(torch.autograd.Function):
     .. math:: d_x = s r \bigl(g - \tfrac1M \textstyle\sum g - \tfrac{h}{M} \sum g h\bigr), \quad
               d_s = \sum g h, \quad d_{shift} = \sum g.
 
-    What comes back are a, b and c, of which :math:`\langle a, d_x \rangle + b\, d_s + c\, d_{shift}` is
-    differentiated; h and r depend on x as h' = r (1 - 1/M - h h/M) and r' = -r r h / M.
+    The backward pass receives a, b and c, and differentiates :math:`\langle a, d_x \rangle + b\, d_s + c\, d_{shift}`;
+    h and r depend on x as h' = r (1 - 1/M - h h/M) and r' = -r r h / M.
     """
 
     @staticmethod
@@ -93,7 +93,7 @@ class _BatchNormGradient(torch.autograd.Function):
         zero, one = torch.zeros_like(r), torch.ones_like(r)
         b, c = (zero if part is None else part for part in (b, c))
         factor = scale * r
-        if a is None:  # with a factor of zero any image will do in its place
+        if a is None:  # any image can replace it, with a factor of zero
             a, factor, sum_ah, sum_a, inner = x, zero, zero, zero, zero
         else:
             _, sum_ah, sum_a = _gradients(a, x, one, mean, r, ctx.eps, [False, True, True])
@@ -115,7 +115,7 @@ class _BatchNormGradient(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, values: Tensor, scale: Tensor, mean: Tensor, inverse: Tensor, eps: float, mask: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Torch's own gradients of values, scale and shift, where the mask wants them."""
+    """Torch's own gradients of values, scale and shift, as selected by the mask."""
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         gradient, values, scale, None, None, mean, inverse, True, eps, mask
     )

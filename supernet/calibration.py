@@ -1,4 +1,4 @@
-"""BN statistics of a subnet: a supernet's own running statistics mix all paths and rank subnets at random."""
+"""BN statistics of a subnet: the supernet's own running statistics mix all paths and would rank subnets at random."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from genas.supernet.network import CellNetwork
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the BN statistics of a subnet are found.
+    """Settings of the BN statistics of a subnet.
 
     Args:
         mode: ``exact``: mean and variance over all calibration images, pooled, in one pass; ``ema``: the papers' code:
             exponential moving average over batches from (0, 1), of which ``(1 - ema_momentum) ** batches`` remains;
             ``batch``: none are kept, every validation batch is normalised by its own statistics (NATS-Bench), so scores
             depend on ``batch_size``.
-        images: At most so many training images to calibrate on.
+        images: Largest number of training images to calibrate on.
         ema_batch_size: Images per batch of ``ema``.
         ema_momentum: Weight of the newest batch in ``ema``.
         augmented: Whether the images are augmented as in training (the papers' code) or plain.
@@ -55,9 +55,9 @@ class Calibration:
 
     @property
     def leftover(self) -> float:
-        """The share of the start values (0, 1) that is left in the statistics of ``ema``; 0 in the other modes.
+        """The share of the initial values (0, 1) that remains in the statistics of ``ema``; 0 in the other modes.
 
-        With fewer training images than ``images``, more is left.
+        With fewer training images than ``images``, more remains.
 
         Example:
             >>> round(Calibration("ema", images=850).leftover, 3)
@@ -71,12 +71,12 @@ _NAMES = [each.name for each in fields(Calibration) if each.name != "mode"]
 
 @torch.no_grad()
 def calibrate(network: CellNetwork, images: Tensor, settings: Calibration) -> CellNetwork:
-    """Set the BN statistics of a subnet in place and put it in the mode in which it is to be evaluated.
+    """Set the BN statistics of a subnet in place and put it in the mode for evaluation.
 
     Args:
-        network: A stand-alone network whose BN buffers no one else uses, e.g. from :meth:`CellNetwork.subnet`.
+        network: A stand-alone network whose BN buffers are not shared, e.g. from :meth:`CellNetwork.subnet`.
         images: Normalised calibration images, shape ``(n, image_channels, H, W)``; ``exact`` runs them as one batch.
-        settings: Which statistics.
+        settings: Settings of the statistics.
 
     Returns:
         The same network: in evaluation mode, or for ``batch`` with its BN layers in training mode.
@@ -114,7 +114,7 @@ def _momentum(layers: list[nn.BatchNorm2d], value: float) -> Iterator[None]:
 
 
 def _unbiased_to_population(layer: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
-    """Torch keeps the unbiased variance; the population's makes evaluation repeat the calibrating pass exactly."""
+    """Replace torch's unbiased variance by that of the population: evaluation then repeats the calibration exactly."""
     variance = layer.running_var
     assert isinstance(variance, Tensor)
     count = inputs[0].numel() // inputs[0].shape[1]

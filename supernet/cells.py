@@ -22,13 +22,13 @@ Genes = Sequence[int]
 
 
 class Nodes:
-    """The values of a cell's nodes while it runs: sums that grow edge by edge, each rectified at most once.
+    """The values of a cell's nodes while it runs: sums accumulated edge by edge, each rectified at most once.
 
     Args:
         inputs: Values of the first nodes.
         num_nodes: Number of nodes.
-        inputs_owned: Whether no one else holds the inputs, so that they may be changed in place.
-        read_plain: Nodes that someone reads without a ReLU; the others are rectified in place.
+        inputs_owned: Whether nothing else refers to the inputs, so that they may be changed in place.
+        read_plain: Nodes with a reader that applies no ReLU; the others are rectified in place.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Nodes:
         self._rectified: dict[int, Tensor] = {}
 
     def read(self, node: int, *, rectified: bool) -> Tensor | None:
-        """The value of a node, or ``None`` where nothing arrived (zero)."""
+        """The value of a node, or ``None`` where nothing was added (zero)."""
         value = self._values[node]
         if not rectified or value is None:
             return value
@@ -51,7 +51,7 @@ class Nodes:
         return self._rectified[node]
 
     def add(self, node: int, term: Tensor, *, owned: bool) -> None:
-        """Add a term to a node; ``owned`` says that no one else holds the tensor."""
+        """Add a term to a node; ``owned`` means that nothing else refers to the tensor."""
         value = self._values[node]
         if value is None:
             self._values[node], self._owned[node] = term, owned
@@ -92,7 +92,7 @@ class Cell(nn.Module):
         self.cell_type, self.block, self.operations, self.options = (cell_type, block, operations, options)
         self.candidates = tuple(tuple(edge) for edge in candidates)
         self.active_channels = self._active_channels()
-        if cell_type.num_inputs > 1:  # NAS-Bench-201's cells read their input as it is
+        if cell_type.num_inputs > 1:  # NAS-Bench-201's cells read their input unchanged
             self.preprocess = nn.ModuleList(self._preprocessing(block, skeleton))
         self.edges = nn.ModuleList(
             nn.ModuleDict(
@@ -127,7 +127,7 @@ class Cell(nn.Module):
         return self.block.stride if source < self.cell_type.num_inputs else 1
 
     def add_auxiliary_skips(self) -> None:
-        """Give every edge of stride 2 its auxiliary skip connection, after all else so that nothing else shifts."""
+        """Give edges of stride 2 their auxiliary skip connection; called last, to keep other initial weights."""
         for edge, (source, _) in enumerate(self.cell_type.edges):
             if self.stride(source) > 1:
                 self.auxiliary_skips[str(edge)] = FactorizedReduce(
@@ -179,7 +179,7 @@ class Cell(nn.Module):
             source, target = self.cell_type.edges[edge]
             operation = self.operation(edge, genes[edge])
             value = nodes.read(source, rectified=operation.rectified)
-            assert value is not None  # live edges start at nodes that something reached
+            assert value is not None  # live edges start at nodes that have a value
             nodes.add(target, operation(value), owned=not operation.passes_through)
 
     def _mix(self, inputs: list[Tensor], mixture: Mixture) -> Tensor:
@@ -243,7 +243,7 @@ class Cell(nn.Module):
         return self.cell_type.live_edges(genes)
 
     def check(self, genes: Genes) -> None:
-        """Look whether the cell holds the operations of a path, those of dead edges too.
+        """Check that the cell holds the operations of a path, including those of dead edges.
 
         Args:
             genes: Operation index per edge.
@@ -273,6 +273,6 @@ class Cell(nn.Module):
         return found[0] if len(found) == 1 else concatenate(found)
 
     def _zeros(self, like: Tensor, channels: int) -> Tensor:
-        """What a node is that nothing reaches."""
+        """The value of a node that no live edge reaches."""
         zeros = like.new_zeros(len(like), channels, self.block.node_size, self.block.node_size)
         return zeros.to(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
-"""Convolutions that are known to be linear where their weights are constants.
+"""Convolutions that autograd treats as linear where their weights are constants.
 
-Torch keeps a convolution's input for the gradient of the weight, and works out that gradient's derivative when a
+Torch keeps a convolution's input for the gradient of the weight, and computes that gradient's derivative when a
 gradient is differentiated once more, even where the weight is a constant, as it is for the architecture's gradient.
 """
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _WIDEST_BLOCK = 16
-"""Channels that oneDNN takes at once, at most."""
+"""Largest number of channels that oneDNN processes at once."""
 
 
 class Geometry(NamedTuple):
-    """How a convolution moves over an image; as the arguments of ``torch.nn.functional.conv2d``."""
+    """Geometry of a convolution, in the order of the arguments of ``torch.nn.functional.conv2d``."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -47,9 +47,9 @@ def conv2d(node: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 
 
 def _overruns(node: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Whether torch's gradient of the weight would write past its memory: a crash, or wrong numbers."""
-    # On a CPU that of a strided 1x1 convolution does, where the node has fewer channels than a block of oneDNN: 8 with
-    # AVX2, where it was seen, 16 with AVX-512 (issue 6035 of oneDNN). Every second pixel without stride is the same.
+    """Whether torch's gradient of the weight would write past its buffer: a crash, or wrong numbers."""
+    # On a CPU a strided 1x1 convolution does if the node has fewer channels than a block of oneDNN: 8 with AVX2, where
+    # it was seen, 16 with AVX-512 (issue 6035 of oneDNN). Subsampling the pixels first gives the same result.
     return (
         node.device.type == "cpu"
         and node.shape[1] < _WIDEST_BLOCK
@@ -61,7 +61,7 @@ def _overruns(node: Tensor, weight: Tensor, geometry: Geometry) -> bool:
 
 @final
 class Convolution(nn.Conv2d):
-    """``torch.nn.Conv2d`` by :func:`conv2d`."""
+    """``torch.nn.Conv2d`` that runs :func:`conv2d`."""
 
     def forward(self, node: Tensor) -> Tensor:
         """Convolved node."""
@@ -77,8 +77,8 @@ def geometry_of(layer: nn.Conv2d) -> Geometry:
 class _Convolution(torch.autograd.Function):
     """The convolution with a constant weight, without bias."""
 
-    # Like all functions of this package without setup_context, for whose sake torch would bind the signature in every
-    # call, which takes longer than a small convolution. In return torch.func's transforms refuse them.
+    # Like all functions of this package without setup_context, for which torch would bind the signature in every call,
+    # which takes longer than a small convolution. The price is that torch.func's transforms refuse them.
     @staticmethod
     def forward(ctx: Any, node: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         ctx.shape, ctx.geometry = node.shape, geometry
@@ -88,7 +88,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         weight = ctx.saved_tensors[0].to(gradient.dtype)
-        # Without a second derivative in sight the function object would only cost time.
+        # If no second derivative can follow, the function object would only cost time.
         transposed = _Transposed.apply if torch.is_grad_enabled() else _transposed
         return transposed(gradient, weight, ctx.shape, ctx.geometry), None, None
 
@@ -109,7 +109,7 @@ class _Transposed(torch.autograd.Function):
 
 
 def _transposed(gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-    # Only shape and layout of the input count.
+    # Only the shape and layout of the input matter.
     node = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
     stride, padding, dilation, groups = geometry
     found: Tensor

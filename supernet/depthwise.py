@@ -1,4 +1,4 @@
-"""Depthwise convolutions whose backward passes are fast on a CPU, too."""
+"""Depthwise convolutions with backward passes that are fast on a CPU, too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class DepthwiseConv(nn.Conv2d):
     """A depthwise convolution with an odd kernel, without bias, whose padding keeps the size at stride 1.
 
     On a CPU torch has no fast backward pass for kernels above 3x3 and for dilated ones: it takes ten to forty times as
-    long as the forward pass. There it is written with the fast ones: the gradient of the input as a forward pass with
-    the mirrored kernel, that of the weight three columns at a time, of every ``dilation``-th row and column.
+    long as the forward pass. There it is composed of fast ones: the gradient of the input as a forward pass with the
+    mirrored kernel, that of the weight three columns at a time, of every ``dilation``-th row and column.
 
     Args:
         channels: Channels of input and output.
@@ -36,7 +36,7 @@ class DepthwiseConv(nn.Conv2d):
         native_is_fast = dilation == 1 and (kernel == 3 or stride > 1)
         if native_is_fast or node.device.type != "cpu" or not torch.is_grad_enabled() or stride not in (1, dilation):
             return conv2d(node, self.weight, None, geometry_of(self))
-        if stride > 1:  # it reads every second pixel only, like one of stride 1 without dilation on these
+        if stride > 1:  # it reads only every second pixel: the same as stride 1 without dilation on these
             node, dilation = node[:, :, ::stride, ::stride], 1
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):

@@ -15,15 +15,15 @@ from genas.runs import Run
 from genas.supernet.training import Trainer
 
 CHECK_STEPS = 50
-"""Steps between two looks at the loss: reading it makes a GPU wait."""
+"""Steps between two checks of the loss: reading it makes a GPU wait."""
 
 
 def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
     """Train to the end, from the last checkpoint if the run has one.
 
-    Writes ``initial.safetensors`` before the first step, ``state.pt`` as it goes, one line of ``log.jsonl`` per epoch,
-    and ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and started
-    again with as many threads ends in the same weights, bit for bit, as an unbroken one.
+    Writes ``initial.safetensors`` before the first step, ``state.pt`` during training, one line of ``log.jsonl`` per
+    epoch, and ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and
+    started again with as many threads ends in the same weights, bit for bit, as an unbroken one.
 
     Args:
         trainer: A new trainer.

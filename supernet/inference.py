@@ -1,4 +1,4 @@
-"""Fast evaluation of one subnet: BN folded into convolutions, batches that fit the cache, sums in float64."""
+"""Fast evaluation of one subnet: BN folded into convolutions, batches that fit in the cache, sums in float64."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
     """Fold every BN that directly follows a convolution into it, in place.
 
     The network must be in evaluation mode with final BN statistics; afterwards it computes the same function with fewer
-    passes over memory, and can no longer be trained. BN after pooling and in the head stays. What is folded already
-    stays as it is.
+    passes over memory, and can no longer be trained. BN after pooling and in the head stays. Operations already folded
+    stay unchanged.
 
     Args:
-        network: A network whose weights no one else uses, e.g. from :meth:`CellNetwork.subnet`.
+        network: A network whose weights are not shared, e.g. from :meth:`CellNetwork.subnet`.
 
     Returns:
         The same network.
@@ -31,7 +31,7 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
     Raises:
         ValueError: If the network, or a BN layer of it, is in training mode.
     """
-    if any(module.training for module in network.modules()):  # calibrated for ``batch``, only the BN layers train
+    if any(module.training for module in network.modules()):  # the BN layers are, when calibrated for ``batch``
         raise ValueError("BN can be folded only in evaluation mode: call network.eval() first.")
     for operation in _foldable(network):
         start = 0
@@ -44,7 +44,7 @@ def fold_bn(network: CellNetwork) -> CellNetwork:
 
 @contextlib.contextmanager
 def folded(network: CellNetwork) -> Iterator[CellNetwork]:
-    """Fold BN as :func:`fold_bn` for the time of a ``with`` block; then the network is as it was.
+    """Fold BN as :func:`fold_bn` within a ``with`` block, and restore the network afterwards.
 
     Args:
         network: A network in evaluation mode.
@@ -92,7 +92,7 @@ def _fold(conv: nn.Conv2d, bn: nn.BatchNorm2d, channels: slice) -> None:
 
 
 class Evaluation(NamedTuple):
-    """What a network makes of a labelled set of images.
+    """Results of a network on a labelled set of images.
 
     Args:
         loss: Mean cross-entropy in nats.
@@ -114,7 +114,7 @@ def batches(tensor: Tensor, batch_size: int) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size: int = 64) -> Evaluation:
-    """Loss and accuracy of a stand-alone network, in whatever mode it is.
+    """Loss and accuracy of a stand-alone network, in its current mode.
 
     Sums run over images, not batches, in float64, so that the result does not depend on a last, smaller batch.
 
@@ -146,9 +146,9 @@ def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size
 
 
 def _rank(logits: Tensor, truth: Tensor) -> Tensor:
-    """How many classes come before the true one, shape ``(n,)``; all of them where its logit is not a number.
+    """Number of classes ranked before the true one, shape ``(n,)``; all of them where its logit is NaN.
 
-    Equal logits are ordered by class, as in argmax: torch's topk leaves their order open.
+    Equal logits are ordered by class, as in argmax; torch's topk leaves their order undefined.
 
     Returns:
         The rank of the true class, from 0, int64.

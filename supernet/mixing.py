@@ -1,4 +1,4 @@
-"""Running a cell as a weighted mixture, sharing among its edges what they have in common."""
+"""Running a cell as a weighted mixture, with computations shared among its edges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shuffle_channels(values: Tensor, groups: int) -> Tensor:
 
     Args:
         values: Shape ``(n, C, H, W)``.
-        groups: Divides ``C``; a shuffle with ``C / groups`` undoes it.
+        groups: A divisor of ``C``; a shuffle with ``C / groups`` undoes it.
 
     Returns:
         A new tensor of the same shape.
@@ -34,9 +34,9 @@ def shuffle_channels(values: Tensor, groups: int) -> Tensor:
 
 @final
 class Terms:
-    """The sum that one node becomes, term by term.
+    """The sum of the terms of one node.
 
-    Terms that others hold, too, are kept until the end and weighted in one function, so that none is copied.
+    Terms that are shared with others are kept until the end and weighted in one function, so that none is copied.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Terms:
         self._shared: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add(self, term: Tensor) -> None:
-        """Add a tensor that no one else holds."""
+        """Add a tensor that nothing else refers to."""
         self._owned = term if self._owned is None else self._owned.add_(term)
 
     def add_weighted(self, weight: Tensor, value: Tensor) -> None:
-        """Add a tensor that others hold, times a scalar."""
+        """Add a shared tensor times a scalar."""
         before, _ = self._shared.get(id(value), (None, None))
         self._shared[id(value)] = (weight if before is None else before + weight, value)
 
@@ -65,7 +65,7 @@ class PartialChannels:
     """PC-DARTS' nodes: the first channels go through the candidates, the others around them.
 
     Args:
-        groups: K, 1 for all channels.
+        groups: PC-DARTS' K; 1: all channels go through the candidates.
     """
 
     def __init__(self, groups: int) -> None:
@@ -79,24 +79,24 @@ class PartialChannels:
         return chosen.contiguous(memory_format=torch.channels_last)
 
     def bypass(self, node: Tensor, stride: int) -> Tensor:
-        """The others, of the size that the edge gives."""
+        """The other channels, in the output size of the edge."""
         others = node[:, node.shape[1] // self.groups :].contiguous(memory_format=torch.channels_last)
         return others if stride == 1 else functional.max_pool2d(others, 2, 2, ceil_mode=True)
 
     def join(self, mixed: Tensor, around: Tensor) -> Tensor:
-        """The node: both parts, shuffled. Edges add up before, which is the same as each edge shuffling by itself."""
+        """The node: both parts, shuffled. Edges are summed before, which is the same as shuffling each of them."""
         return shuffle_channels(concatenate([mixed, around]), self.groups)
 
 
 @final
 class Source:
-    """A node as its edges read it: each form of it is computed once, by the first reader.
+    """A node as input of its edges: each form of it is computed once, for the first reader.
 
     Args:
         node: The node.
-        partial: Which of its channels go through the candidates.
+        partial: The choice of channels that go through the candidates.
         stride: Stride of the edges that start here.
-        is_kept: Whether the sums keep the node for the gradients of its weights.
+        is_kept: Whether the sums keep the node anyway, for the gradients of its weights.
     """
 
     def __init__(self, node: Tensor, partial: PartialChannels, stride: int, *, is_kept: bool) -> None:
@@ -108,7 +108,7 @@ class Source:
 
     @property
     def bypass(self) -> Tensor:
-        """The other channels, as the edges hand them on."""
+        """The other channels, as the edges pass them on."""
         return self._once("bypass", lambda: self.partial.bypass(self.node, self.stride))
 
     def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
@@ -117,7 +117,7 @@ class Source:
         return self._forms[name]
 
     def read(self, operation: Operation) -> Tensor:
-        """The node as an operation wants it."""
+        """The node in the form that an operation reads."""
         if not operation.rectified:
             return self.value
         relu = relu_keeping_input if self.is_kept else functional.relu
@@ -156,11 +156,11 @@ class Source:
 
 @final
 class EdgeWeights:
-    """The weights of a mixture as the edges of a cell apply them.
+    """The weights of a mixture, as applied by the edges of a cell.
 
     Args:
         mixture: The mixture.
-        node: A node of the cell; in a narrow type the weights stay in float32.
+        node: A node of the cell, which determines device and type of the weights; the type is at least float32.
     """
 
     def __init__(self, mixture: Mixture, node: Tensor) -> None:
@@ -177,7 +177,7 @@ class EdgeWeights:
 
     @property
     def are_learnt(self) -> bool:
-        """Whether somebody asks for their gradients."""
+        """Whether their gradients are needed."""
         return torch.is_grad_enabled() and self._operations[0][0].requires_grad
 
     @property
@@ -190,7 +190,7 @@ class EdgeWeights:
         return self._operations[edge][column]
 
     def edge(self, edge: int) -> Tensor:
-        """Weight of what goes around the candidates."""
+        """Weight of the channels that bypass the candidates."""
         return self._one if self._edges is None else self._edges[edge]
 
     def skip(self, edge: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a cell mixes its candidate operations: what the differentiable searches learn."""
+"""Mixtures of a cell's candidate operations, which the differentiable searches learn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Mixture:
 
     Args:
         operations: Weight of each candidate on each edge, shape ``(edges, candidates)``. A row need not sum to one.
-        edges: Weight of each edge, shape ``(edges,)``, by which all that the edge adds to its node is multiplied
+        edges: Weight of each edge, shape ``(edges,)``, which multiplies everything that the edge adds to its node
             (PC-DARTS' edge normalisation); ``None``: one.
         skip: Strength of the auxiliary skip connection of every edge (DARTS-), 0 without.
     """
@@ -33,14 +33,14 @@ PartialScope = Literal["edges", "cell"]
 @final
 @dataclass(frozen=True)
 class MixtureOptions:
-    """What a network is built with for mixtures, besides its candidates.
+    """Options with which a network is built for mixtures, besides its candidates.
 
     Args:
         partial_channels: K of PC-DARTS: only the first of every K channels goes through the candidates; the others go
             around them, by 2x2 maximum pooling where the stride is 2; then the channels are shuffled in K groups. 1 is
             the plain mixture. A network with more runs mixtures only, no discrete paths.
-        partial_scope: Around what they go: each of the ``edges`` (PC-DARTS), or the whole ``cell`` (A²M's NAS-Bench-201
-            network).
+        partial_scope: What the other channels bypass: each of the ``edges`` (PC-DARTS), or the whole ``cell`` (A²M's
+            NAS-Bench-201 network).
         auxiliary_skip: Whether edges of stride 2 get the auxiliary skip connection's factorised reduction (DARTS-). At
             stride 1 it has no weights. It reads what the candidates read.
 

@@ -1,4 +1,4 @@
-"""The one network class of both roads: supernet and stand-alone network, discrete paths and weighted mixtures."""
+"""The one network class: supernet and stand-alone network, discrete paths and weighted mixtures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CellNetwork(nn.Module):
         space: The search space: cell types and operations.
         skeleton: The macro-structure.
         candidates: For every gene, the operation indices that the network holds; all of the space's by default.
-        options: How the cells run mixtures.
+        options: Options of mixtures.
 
     Raises:
         ValueError: If the number of ``candidates`` is not the space's number of genes, or ``options`` do not suit the
@@ -137,7 +137,7 @@ class CellNetwork(nn.Module):
         states, side = self._stem_states(images), None
         for position, block in enumerate(self.blocks):
             if isinstance(block, Cell):
-                # Where cells read one state only, a state has no other reader than the next block.
+                # Where cells read one state only, a state is read by the next block alone.
                 inputs = states[-block.cell_type.num_inputs :]
                 output = block(inputs, next(per_cell), inputs_owned=len(inputs) == 1)
             else:
@@ -148,7 +148,7 @@ class CellNetwork(nn.Module):
         return self.head(states[-1]), side
 
     def _stem_states(self, images: Tensor) -> list[Tensor]:
-        """The two states that the first block may read, oldest first."""
+        """The two states available to the first block, oldest first."""
         first = self.stems[0](images)
         return [first, self.stems[1](first) if len(self.stems) > 1 else first]
 
@@ -181,7 +181,7 @@ class CellNetwork(nn.Module):
         genes = self.space.check(architecture)
         for cell, own in zip(self.cells, self.path(genes), strict=True):
             cell.check(own)
-        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away, so they may not cost any numbers
+        with torch.random.fork_rng(devices=[]):  # discarded initial weights must not advance the generator
             subnet = CellNetwork(self.space, self.skeleton, [(gene,) if gene != NONE else () for gene in genes])
         weights = self.state_dict()
         subnet.load_state_dict({name: weights[name].clone() for name in subnet.state_dict()}, assign=True)
@@ -193,13 +193,13 @@ class CellNetwork(nn.Module):
     ) -> CellNetwork:
         """A network with all of the space's operations and torch's default initialisation, drawn from a seed.
 
-        Torch's initialisers read its global generator; it is put back afterwards.
+        Torch's initialisers use its global generator; its state is restored afterwards.
 
         Args:
             space: The search space.
             skeleton: The macro-structure.
             seed: Root seed of the run.
-            options: How the cells run mixtures.
+            options: Options of mixtures.
 
         Returns:
             The supernet on the CPU, in training mode.
@@ -210,14 +210,14 @@ class CellNetwork(nn.Module):
 
     @contextlib.contextmanager
     def statistics(self, kind: Literal["batch", "recorded", "running"]) -> Iterator[None]:
-        """Say what BN normalises by, whatever mode the network is in, for the time of a ``with`` block.
+        """Set the statistics by which BN normalises within a ``with`` block, whatever the network's mode.
 
         Args:
-            kind: Statistics of the batch; the same, which also move the running ones; or the running ones.
+            kind: Statistics of the batch; these, also updating the running ones; or the running ones.
         """
         before = [(norm.training, norm.track_running_stats) for norm in self._norms]
         try:
-            for norm in self._norms:  # past __setattr__ of nn.Module, which would take longer than a small cell
+            for norm in self._norms:  # bypasses __setattr__ of nn.Module, which would take longer than a small cell
                 norm.__dict__["training"] = kind != "running"
                 norm.__dict__["track_running_stats"] = kind == "recorded"
             yield

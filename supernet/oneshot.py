@@ -19,16 +19,16 @@ from genas.supernet.training import Optimization
 
 @dataclass(frozen=True)
 class TrainingSettings(Optimization):
-    """Settings of a supernet's training: by default the recommended ones; the papers' own are shipped as recipes.
+    """Settings of a supernet's training: by default the recommended ones; the papers' own are in the shipped recipes.
 
-    Those that every training has are described at :class:`genas.supernet.Optimization`.
+    Settings of every training are described at :class:`genas.supernet.Optimization`.
 
     Args:
-        decay_unsampled: Whether operations that a step did not sample still feel weight decay and momentum, as they did
-            in the torch versions (zero gradients) with which the papers' supernets were trained. It moves the angle's
-            rank correlation from 0.41 to 0.57.
+        decay_unsampled: Whether operations that a step did not sample still undergo weight decay and momentum, as in
+            the torch versions (zero gradients) with which the papers' supernets were trained. It moves the angle's rank
+            correlation from 0.41 to 0.57.
         labels: ``true``, or one fixed ``random`` label per training image (RLNAS).
-        paths: How paths are sampled.
+        paths: Settings of path sampling.
 
     Raises:
         ValueError: If a number is out of range.
@@ -42,12 +42,12 @@ class TrainingSettings(Optimization):
 
 @final
 class SupernetTrainer(PathTrainer):
-    """Trains a supernet: every step takes the paths that :class:`PathSampler` draws for it.
+    """Trains a supernet: every step runs the paths that :class:`PathSampler` draws for it.
 
     Args:
         network: The supernet, already on its device.
         data: Images on the same device.
-        settings: How to train.
+        settings: Training settings.
         seed: Root seed.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
     """
@@ -69,10 +69,10 @@ class SupernetTrainer(PathTrainer):
             self.labels = torch.from_numpy(drawn).to(self.device)
 
     def paths(self, step: int) -> Sequence[NetworkPath]:
-        """The sampler's draw."""
+        """The paths that the sampler draws for a step."""
         return self.sampler.sample(generator(self.seed, "paths", step))
 
     @property
     def keeps_zero_gradients(self) -> bool:
-        """``decay_unsampled``."""
+        """The setting ``decay_unsampled``."""
         return self._decay_unsampled

@@ -1,8 +1,8 @@
 """The candidate operations of the cells.
 
 Every operation maps a node of ``C`` channels to ``C`` channels at stride 1 or 2. Operations that start with a ReLU do
-not apply it themselves: they say ``rectified = True`` and get the rectified node, so that a cell rectifies each node
-once for all of its readers.
+not apply it themselves: they declare ``rectified = True`` and receive the rectified node, so that a cell rectifies each
+node once for all of its readers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from genas.supernet.depthwise import DepthwiseConv
 
 
 class Operation(nn.Module):
-    """What a cell needs to know of an operation."""
+    """Interface of an operation to its cell."""
 
     rectified: ClassVar[bool] = False
     """Whether the operation reads the rectified node."""
@@ -39,20 +39,20 @@ class Operation(nn.Module):
             weight: A scalar.
 
         Returns:
-            As the operation's own output.
+            A tensor of the shape of the operation's output.
         """
         output: Tensor = weight * self(node)
         return output
 
 
 class NormalizedOperation(Operation, abc.ABC):
-    """An operation that ends with BN, which takes on the weight for free."""
+    """An operation that ends with BN, which absorbs the weight for free."""
 
     bn: nn.BatchNorm2d
 
     @abc.abstractmethod
     def features(self, node: Tensor) -> Tensor:
-        """What is normalised."""
+        """The values that are normalised."""
 
     def forward(self, node: Tensor) -> Tensor:
         """The output of the operation."""
@@ -90,7 +90,7 @@ class AveragePool(nn.Module):
 
     def forward(self, node: Tensor) -> Tensor:
         """Pooled node, shape ``(n, C, ceil(H / stride), ceil(W / stride))``."""
-        # A tracer (torch.export, torch.compile) would leave its own tensors behind in the caches below.
+        # A tracer (torch.export, torch.compile) would leave its own tensors in the caches below.
         if node.device.type != "cpu" or node.dtype != torch.float32 or torch.compiler.is_compiling():
             return functional.avg_pool2d(node, 3, self.stride, padding=1, count_include_pad=False)
         channels, height, width = node.shape[1:]
@@ -113,7 +113,7 @@ def _ninths(channels: int) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _border(size: int, stride: int) -> dict[int, float]:
-    """By what to multiply those outputs, along one dimension, whose kernel reaches into the padding."""
+    """Factors of the outputs, along one dimension, whose kernel reaches into the padding."""
     inside = {out: min(at + 2, size) - max(at - 1, 0) for out, at in enumerate(range(0, size, stride))}
     return {out: 3 / count for out, count in inside.items() if count < 3}
 
@@ -239,7 +239,7 @@ class FactorizedReduce(NormalizedOperation):
 class Noise(Operation):
     """S4's operation without information: standard normal noise of the node's shape (Zela et al., ICLR 2020).
 
-    Draws from ``generator``, which whoever runs the network seeds through
+    Draws from ``generator``, which the caller of the network seeds through
     :meth:`genas.supernet.CellNetwork.seed_noise`.
     """
 
@@ -250,7 +250,7 @@ class Noise(Operation):
         self.stride = stride
 
     def forward(self, node: Tensor) -> Tensor:
-        """Draw noise.
+        """Standard normal noise.
 
         Returns:
             Noise of the shape of the strided node.
@@ -297,7 +297,7 @@ def build_operation(name: str, channels: int, stride: int, skeleton: Skeleton) -
         name: Operation name as in ``space.operations``, not ``none``.
         channels: Channels of input and output.
         stride: 1 or 2.
-        skeleton: Says whether BN is affine, pools have BN and convolutions a bias.
+        skeleton: Determines whether BN is affine, pools have BN and convolutions a bias.
 
     Returns:
         The operation with torch's default initialisation.

@@ -14,14 +14,14 @@ from genas.supernet.training import Trainer
 
 
 class PathTrainer(Trainer):
-    """A trainer whose steps run the network along discrete paths; which ones is said by a subclass."""
+    """A trainer whose steps run the network along discrete paths, which a subclass chooses."""
 
     @abc.abstractmethod
     def paths(self, step: int) -> Sequence[NetworkPath | None]:
         """The paths of one step, whose gradients are summed.
 
         Args:
-            step: Number of the step, from 0: the source of all randomness besides the seed.
+            step: Number of the step, from 0; with the seed it determines all random draws.
 
         Returns:
             At least one path; ``None`` is the only path of a stand-alone network.
@@ -29,13 +29,13 @@ class PathTrainer(Trainer):
 
     @property
     def keeps_zero_gradients(self) -> bool:
-        """Whether weights that a step left out have a gradient of zero, not none: they still decay and keep moving."""
+        """Whether weights that a step left out get zero gradients, not none: they still decay and keep momentum."""
         return False
 
     @final
     def learn(self, images: Tensor, labels: Tensor) -> None:
-        """Sum the gradients of the step's paths and move the weights."""
-        # Zeros in place of None let weight decay and momentum act on operations that this step leaves out.
+        """Sum the gradients of the step's paths and update the weights."""
+        # Zeros instead of None let weight decay and momentum act on operations that this step leaves out.
         self.optimizer.zero_grad(set_to_none=not self.keeps_zero_gradients)
         paths = self.paths(self.step_number)
         for path in paths:

@@ -1,4 +1,4 @@
-"""A supernet's run folder: the settings that determine it, and the way back from the folder to the network."""
+"""A supernet's run folder: its settings, and loading of the network from the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genas.supernet.network import CellNetwork
 from genas.supernet.oneshot import TrainingSettings
 
 COMMAND = "train-supernet"
-"""What ``config.yaml`` of a supernet's run says it was made by."""
+"""The command recorded in ``config.yaml`` of a supernet's run."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class SupernetConfig:
-    """All that determines a trained supernet: the ``config.yaml`` of its run.
+    """All settings that determine a trained supernet: the ``config.yaml`` of its run.
 
     Args:
         space: Name of the search space.
         data: Name of the data set.
         data_options: Options of the data set.
         network: Size of the supernet.
-        training: How it is trained.
+        training: Training settings.
         seed: Root seed.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -77,7 +77,7 @@ class SupernetConfig:
     precision: str = "auto"
 
     def settings(self, data: ImageData) -> dict[str, Any]:
-        """What ``config.yaml`` of the supernet's run says; the fingerprint ties the run to its images."""
+        """Content of ``config.yaml`` of the supernet's run; the fingerprint ties the run to its images."""
         return {"command": COMMAND, **vars(self), "data_fingerprint": data.fingerprint}
 
     def load_data(self) -> ImageData:
@@ -93,14 +93,14 @@ class SupernetConfig:
 @final
 @dataclass(frozen=True)
 class TrainedSupernet:
-    """A trained supernet with what its metrics need.
+    """A trained supernet with everything that its metrics need.
 
     Args:
         config: Its settings.
         network: The trained weights, on the device, in evaluation mode.
         initial: The weights before the first step, on the CPU.
         data: The data set, on the device.
-        precision: Compute type that the settings stand for on this device.
+        precision: Compute type that the settings select on this device.
     """
 
     config: SupernetConfig
@@ -111,7 +111,7 @@ class TrainedSupernet:
 
 
 def open_supernet(path: Path) -> tuple[Run, SupernetConfig]:
-    """Look at a finished supernet run without reading its weights.
+    """Open a finished supernet run without reading its weights.
 
     Args:
         path: The run folder that ``genas train-supernet`` wrote.
@@ -120,7 +120,7 @@ def open_supernet(path: Path) -> tuple[Run, SupernetConfig]:
         The run and its settings.
 
     Raises:
-        RunError: If the folder is no supernet run, or is not finished.
+        RunError: If the folder is not a supernet run, or is not finished.
     """
     run = Run.open(path)
     config = read_config(run)
@@ -139,15 +139,15 @@ def load_supernet(
 
     Args:
         path: The run folder that ``genas train-supernet`` wrote.
-        data: Its images, where they are loaded already.
-        device: Where to put it; ``None``: as in its settings.
+        data: Its images, if they are loaded already.
+        device: Device; ``None``: as in its settings.
         precision: Compute type; ``None``: as in its settings.
 
     Returns:
         The supernet.
 
     Raises:
-        RunError: If the folder is no supernet run, is not finished, its images are not where they were, or a weight
+        RunError: If the folder is not a supernet run or not finished, its images have moved or changed, or a weight
             file does not fit its settings.
     """
     run, config = open_supernet(path)
@@ -196,7 +196,7 @@ def read_config(run: Run) -> SupernetConfig:
     from jsonargparse import (
         ArgumentError,
         ArgumentParser,
-    )  # imports of the command line stay out of ``import genas.supernet``
+    )  # keeps imports of the command line out of ``import genas.supernet``
 
     settings = {name: value for name, value in run.config.items() if name != "data_fingerprint"}
     command = settings.pop("command", None)

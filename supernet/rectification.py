@@ -1,4 +1,4 @@
-"""A ReLU that remembers its input in the place of its output."""
+"""A ReLU that saves its input instead of its output for the backward pass."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn import functional
 
 
 def relu_keeping_input(values: Tensor) -> Tensor:
-    """ReLU for values that are kept in memory anyway; differentiable any number of times.
+    """ReLU for values that stay in memory anyway; differentiable any number of times.
 
-    Torch's keeps the output for the gradient: where nobody else needs that, one image more than necessary.
+    Torch's ReLU saves its output for the gradient: where nothing else needs it, one image more than necessary.
 
     Args:
         values: Any shape.

@@ -1,4 +1,4 @@
-"""Which paths of the supernet a training step takes: uniform single-path sampling and its published variants."""
+"""Sampling of the supernet's paths for training steps: uniform single-path sampling and its published variants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genas.supernet.network import CellNetwork, NetworkPath
 
 @dataclass(frozen=True)
 class PathSampling:
-    """How paths are drawn.
+    """Settings of path sampling.
 
     Args:
         sharing: ``network``: one architecture for all cells (SPOS, GeNAS); ``per_cell``: an independent draw for every
@@ -41,7 +41,7 @@ class PathSampler:
 
     Args:
         network: The supernet.
-        settings: How to draw.
+        settings: Settings of the sampling.
 
     Raises:
         ValueError: If the space does not offer the settings.
@@ -69,7 +69,7 @@ class PathSampler:
         """The paths of one step: one, or under strict fairness one per operation.
 
         Args:
-            rng: The source of randomness; nothing else is drawn from.
+            rng: The only source of randomness.
 
         Returns:
             Paths for :meth:`CellNetwork.forward`.
@@ -95,7 +95,7 @@ class PathSampler:
         return [self.space.sample(rng)]
 
     def _fair(self, rng: np.random.Generator) -> list[Architecture]:
-        """Permute the operations of each edge; where ``none`` only marks missing edges, on one random topology."""
+        """Permuted operations for each edge; where ``none`` only marks missing edges, on one random topology."""
         product, topology = self.space.is_product, self.space.sample(rng)
         columns = []
         for gene, values in zip(topology, self.space.choices, strict=True):
@@ -107,8 +107,8 @@ class PathSampler:
 def _without_dead_nodes(space: SearchSpace, cell: CellType, rng: np.random.Generator) -> list[int]:
     """Uniform genes of a cell, node by node redrawn while all inputs of the node are ``none``.
 
-    The product of the nodes' uniform draws is uniform over what remains. Every redraw succeeds with probability at
-    least one half (a node has another operation than ``none``), so the loop ends.
+    The product of the nodes' uniform draws is uniform over the remaining cells. Every redraw succeeds with probability
+    at least one half (a node has another operation than ``none``), so the loop ends.
 
     Returns:
         One operation index per edge of the cell.

@@ -17,7 +17,7 @@ class LearningRate:
         start: Learning rate of the first step.
         end: Learning rate at the horizon.
         shape: ``cosine``: ``end + (start - end) (1 + cos(pi t / T)) / 2``; ``linear``: ``end + (start - end) (1 - t /
-            T)``; ``constant``: always ``start``, whatever the others but ``warmup`` say.
+            T)``; ``constant``: always ``start``; of the other settings only ``warmup`` applies.
         horizon: T in epochs. A training shorter than the horizon takes the first part of the schedule; ``None``: the
             training's epochs.
         every: ``epoch``: constant inside an epoch (t = 0, 1, ...); ``step``: t grows with every step.

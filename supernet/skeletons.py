@@ -39,7 +39,7 @@ class ResidualReduction(nn.Module):
 
 
 def build_stems(skeleton: Skeleton) -> nn.ModuleList:
-    """The modules that make the first states: one, or two that follow each other (DARTS on ImageNet)."""
+    """The modules that compute the first states: one, or two in sequence (DARTS on ImageNet)."""
     channels = skeleton.stem_channels[0]
     if skeleton.kind != "darts-imagenet":
         return nn.ModuleList([ConvBN(skeleton.image_channels, channels, 3)])
@@ -53,7 +53,7 @@ def build_stems(skeleton: Skeleton) -> nn.ModuleList:
 
 @final
 class Head(nn.Module):
-    """Global average pooling and the classifier; NAS-Bench-201 has BN and ReLU before.
+    """Global average pooling and the classifier, after BN and ReLU in NAS-Bench-201.
 
     Args:
         channels: Channels of the last block.

@@ -50,7 +50,7 @@ def train_standalone(
     Args:
         network: One operation per edge, on the device of the data.
         data: The data set.
-        settings: How to train.
+        settings: Training settings.
         seed: Root seed of batches and augmentation: networks with equal seeds see equal images.
         precision: Compute type of the forward pass.
 

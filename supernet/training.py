@@ -22,7 +22,7 @@ from genas.supernet.schedules import LearningRate
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a network is trained, be it a supernet or a stand-alone one.
+    """Training settings of a network, be it a supernet or a stand-alone one.
 
     Args:
         epochs: Passes over the training images.
@@ -35,8 +35,8 @@ class Optimization:
             more dimensions).
         gradient_clip: Largest global gradient norm; 0 for none.
         label_smoothing: Mass moved from the true class to the uniform distribution.
-        flip: Whether images are mirrored at random; ``None``: as suits the data set.
-        crop_padding: Padding in pixels of the random crop; ``None``: as suits the image size.
+        flip: Whether images are mirrored at random; ``None``: the data set's default.
+        crop_padding: Padding in pixels of the random crop; ``None``: the default for the image size.
         cutout: Side of the square that is cut out, in pixels; 0 for none.
 
     Raises:
@@ -71,7 +71,7 @@ class Optimization:
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
     def augmentation(self, data: ImageData) -> Augmentation:
-        """How the images of a data set are changed at random."""
+        """The random augmentation of a data set's images."""
         return Augmentation(
             flip=data.flip if self.flip is None else self.flip,
             crop_padding=data.crop_padding if self.crop_padding is None else self.crop_padding,
@@ -80,16 +80,16 @@ class Optimization:
 
 
 class Trainer(abc.ABC):
-    """Trains a network step by step; what happens to a batch is said by a subclass.
+    """Trains a network step by step; a subclass defines what happens with a batch.
 
-    Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be kept, so a
-    checkpoint is the weights, the momentum and the number of steps, and training goes on from it as if it had never
-    stopped.
+    Every random draw is a function of (seed, stream, epoch or step): no generator's state has to be saved, so a
+    checkpoint consists of the weights, the momentum and the number of steps, and training continues from it as if it
+    had never stopped.
 
     Args:
         network: The network, already on its device.
         data: Images on the same device.
-        settings: How to train.
+        settings: Training settings.
         seed: Root seed.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
     """
@@ -116,7 +116,7 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def learn(self, images: Tensor, labels: Tensor) -> None:
-        """Take in one batch: move the weights, and add the training loss to ``loss_sum``.
+        """Learn from one batch: update the weights, and add the training loss to ``loss_sum``.
 
         Args:
             images: Augmented and normalised, shape ``(b, channels, size, size)``.
@@ -159,14 +159,14 @@ class Trainer(abc.ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch, position)
         images, labels = self._batch(epoch, position)
-        if not self.network.training:  # setting a thousand modules at every step would cost as much as some of them
+        if not self.network.training:  # setting a thousand modules at every step would cost as much as running some
             self.network.train()
         self.network.seed_noise(derived_seed(self.seed, "noise operations", self.step_number))
         self.learn(images, labels)
         self.step_number += 1
 
     def learning_rate(self, epoch: int, position: int) -> float:
-        """The learning rate of the weights in one step.
+        """Learning rate of the weights in one step.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -204,7 +204,7 @@ class Trainer(abc.ABC):
         Args:
             stream: Name of the random stream.
             epoch: Number of the epoch, from 0.
-            count: How many there are to order.
+            count: Number of positions.
 
         Returns:
             The positions ``0 .. count - 1``, shape ``(count,)``, on the device.
@@ -221,7 +221,7 @@ class Trainer(abc.ABC):
         return float(self.loss_sum) / steps
 
     def learnt(self) -> dict[str, Tensor]:
-        """What the training is for, by name: what ``weights.safetensors`` holds."""
+        """The trained tensors by name, as saved in ``weights.safetensors``."""
         return self.network.state_dict()
 
     def end_epoch(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class Trainer(abc.ABC):
         return record
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on, for ``torch.save``."""
+        """The complete state of the training, for ``torch.save``."""
         return {
             "step_number": self.step_number,
             "loss_sum": self.loss_sum,
@@ -250,21 +250,21 @@ class Trainer(abc.ABC):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state` gave."""
+        """Continue from a state that :meth:`state` returned."""
         self.step_number = state["step_number"]
         self.loss_sum.copy_(state["loss_sum"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        # Weight decay of unsampled operations acts on those that had a gradient before, be it zeros.
+        # Weight decay of unsampled operations acts on those that have had a gradient, even a zero one.
         for parameter, touched in zip(self.network.parameters(), state["touched"], strict=True):
             parameter.grad = torch.zeros_like(parameter) if touched else None
 
     def check_finite(self) -> None:
-        """Stop a training that has gone wrong.
+        """Stop a training that has diverged.
 
         Raises:
-            TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. A weight is looked at too
-                because the step that ruins it still has a finite loss, and must not be saved.
+            TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. The weights are checked, too,
+                because the step that ruins one still has a finite loss, and must not be saved.
         """
         self._check_sum("weights", self.network.parameters(), "Lower the learning rate, or set gradient_clip")
 

@@ -11,11 +11,11 @@ from torch.autograd.function import once_differentiable
 
 
 def weighted_sum(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """``sum_i weights[i] * values[i]`` as a new tensor; keeps nothing but the values, and only if weights learn.
+    """``sum_i weights[i] * values[i]`` as a new tensor; saves only the values, and only if the weights need gradients.
 
     Args:
         weights: Scalars.
-        values: Tensors of one shape, as many.
+        values: As many tensors, all of one shape.
 
     Returns:
         A tensor of that shape.
@@ -41,7 +41,7 @@ class _WeightedSum(torch.autograd.Function):
 
 
 class _WeightedSumGradient(torch.autograd.Function):
-    """The inner products of a gradient with the values, and its products with the weights: linear in each of them."""
+    """Inner products of a gradient with the values, and its products with the weights: linear in each of them."""
 
     @staticmethod
     def forward(
@@ -81,7 +81,8 @@ def _products(gradient: Tensor, weights: Tensor, needs: Sequence[bool]) -> list[
 
 
 def _sum(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
-    # Numbers, not tensors: so the product is rounded once, in a narrow type too. A GPU would have to wait for them.
+    # Numbers, not tensors, so that the product is rounded once, even in a narrow type. A GPU would have to wait for
+    # them.
     factors = weights.tolist() if weights.device.type == "cpu" else weights.to(values[0].dtype).unbind()
     total = values[0] * factors[0]
     for factor, value in zip(factors[1:], values[1:], strict=True):
@@ -93,14 +94,14 @@ def _sum(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
 
 
 def _inner(first: Tensor, second: Tensor) -> Tensor:
-    """The inner product of two images' pixels."""
+    """The inner product of two image tensors."""
     if first.dtype == second.dtype and first.dtype in (torch.float32, torch.float64):
         return torch.dot(*(values.permute(0, 2, 3, 1).reshape(-1) for values in (first, second)))
     return (first * second).sum(dtype=torch.float32)
 
 
 def concatenate(values: Sequence[Tensor]) -> Tensor:
-    """Join channels, as torch.cat, but with gradients that lie densely in memory.
+    """Join channels, as torch.cat, but with gradients that are dense in memory.
 
     Torch's are strided views, which every reader copies: a BN layer takes four times as long.
 

@@ -348,7 +348,7 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
         ("max-macs: 5", "in a configuration file --max-macs is called max_macs, with underscores."),
         ("training: {rate: 0.1}", "training.rate must be a mapping of start, steps, but got 0.1; leave it out"),
         ("trainig: 3", "in the configuration file there is no option --trainig."),
-        ("training: {epochs: [}", "the configuration file is no YAML: while parsing a flow node"),
+        ("training: {epochs: [}", "the configuration file is not valid YAML: while parsing a flow node"),
     ],
 )
 def test_a_wrong_configuration_is_a_message(
@@ -460,7 +460,7 @@ def test_a_traceback_can_be_asked_for(work: dict[str, object], monkeypatch: pyte
 
 def test_an_interruption_says_how_to_go_on(work: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["work-hard", "stop"]) == 130
-    assert capsys.readouterr().err.strip() == "interrupted; run the same command again to continue"
+    assert capsys.readouterr().err.strip() == "interrupted; run the same command again to continue."
 
 
 # --- the tools ---

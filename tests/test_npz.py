@@ -51,6 +51,6 @@ def test_arrays_come_back(tmp_path: Path) -> None:
 )
 def test_damage_is_a_message(tmp_path: Path, make, reason: str, kind: type[Exception]) -> None:
     path = make(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=rf"a.npz can not be read \(.*{reason}") as error:
+    with pytest.raises(ValueError, match=rf"a.npz cannot be read \(.*{reason}") as error:
         read_npz(path)
     assert isinstance(error.value.__cause__, kind), "as zipfile and numpy raise it"

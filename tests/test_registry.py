@@ -56,9 +56,7 @@ def test_entry_points_are_loaded_only_when_asked_for(shapes: Registry[Any], offe
     assert "tau" in shapes
     assert shapes["tau"] == pytest.approx(6.283185)
     assert len(shapes) == 4
-    with pytest.raises(
-        ValueError, match="'broken' can not be loaded from no_such_module:thing, as a package offers it"
-    ):
+    with pytest.raises(ValueError, match="'broken' cannot be loaded from no_such_module:thing, as a package offers it"):
         shapes["broken"]
     with pytest.raises(KeyError, match="Known: broken, square, tau, triangle"):
         shapes["elsewhere"]

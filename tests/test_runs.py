@@ -256,7 +256,7 @@ def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
 
 def test_the_log_refuses_nan(tmp_path: Path) -> None:
     with Run.create(tmp_path, {}) as run:
-        with pytest.raises(ValueError, match="give None in their place"):
+        with pytest.raises(ValueError, match="give None instead"):
             run.log({"loss": float("nan")})
         assert run.read_log() == []
 

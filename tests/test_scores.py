@@ -69,7 +69,7 @@ def test_a_later_measurement_replaces_the_earlier() -> None:
 
 def test_put_is_all_or_nothing(tmp_path: Path) -> None:
     with ScoreStore(tmp_path / "s.sqlite") as store:
-        with pytest.raises(ValueError, match=r"must have one dimension, but \(2,\) came with shape \(1, 1\)"):
+        with pytest.raises(ValueError, match=r"must have one dimension, but that of \(2,\) has shape \(1, 1\)"):
             store.put("a", {(1,): np.zeros(1), (2,): np.zeros((1, 1))})
         assert store.count("a") == 0
 

@@ -63,7 +63,7 @@ def test_a_command_is_refused_and_not_run(tmp_path: Path, protocol: int) -> None
     mark = tmp_path / "mark"
     path = written(tmp_path / "hostile", {"data": _Hostile(mark)}, protocol)
     with pytest.raises(
-        ValueError, match=r"hostile can not be read \(it asks for posix.system, which plain data does not"
+        ValueError, match=r"hostile cannot be read \(it asks for posix.system, which plain data does not"
     ):
         load_plain_pickle(path)
     assert not mark.exists()
@@ -87,7 +87,7 @@ SHAPED_TYPE = (
         (b"cnumpy\ndtype\n(S'i8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI1\ntb.", "holds a type with the state"),
         # The defaults of a function are a state, too.
         (b"cnumpy.core.multiarray\n_reconstruct\n(N(S'__defaults__'\n(I1\ntdtb.", "changes what makes its arrays"),
-        (b"]r\xff\xff\xff\x7f.", "can not be read"),  # an absurd place to remember a list at
+        (b"]r\xff\xff\xff\x7f.", "cannot be read"),  # an absurd place to remember a list at
         (b"cnumpy\nload\n(S'x'\ntR.", "asks for numpy.load"),
         (b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.", "asks for numpy.ndarray.dumps"),
         (b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.", "array of object, not of numbers"),
@@ -96,7 +96,7 @@ SHAPED_TYPE = (
         (b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.", "encodes bytes by 'rot13'"),
         (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR.", "rebuilds an array of class"),
         (b"", "truncated or not the official file: copy it again"),
-        (b"no pickle at all", "can not be read"),
+        (b"no pickle at all", "cannot be read"),
     ],
 )
 def test_other_requests_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -108,7 +108,7 @@ def test_other_requests_are_refused(tmp_path: Path, content: bytes, message: str
 def test_truncated_and_missing(tmp_path: Path) -> None:
     path = written(tmp_path / "batch", {"data": np.zeros(1_000)})
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ValueError, match=r"batch can not be read .*truncated"):
+    with pytest.raises(ValueError, match=r"batch cannot be read .*truncated"):
         load_plain_pickle(path)
     with pytest.raises(FileNotFoundError, match=r"no file .*nothing; copy it there"):
         load_plain_pickle(tmp_path / "nothing")

@@ -1,8 +1,8 @@
-"""Measure genas against a slow, obvious reference, side by side in one run.
+"""Compare the speed of genas with a slow, straightforward reference, side by side in one run.
 
-``python tools/measure_speed.py one-shot``: first both are shown to compute the same (``speed/check.py``). Then they
-take turns at every job (``speed/bench.py``): genas as its commands run it, the reference (``speed/reference.py``) in
-one process with all threads. ``python tools/measure_speed.py search``: the jobs are the steps of differentiable
+``python tools/measure_speed.py one-shot``: a first check confirms that both compute the same (``speed/check.py``). Then
+they take turns at every job (``speed/bench.py``): genas as its commands run it, the reference (``speed/reference.py``)
+in one process with all threads. ``python tools/measure_speed.py search``: the jobs are the steps of differentiable
 searches, the reference is ``speed/textbook_search.py``. Either with ``--help`` lists its options.
 """
 
@@ -66,14 +66,14 @@ def measure_oneshot(
         data_root: Folder of downloaded data sets.
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); by default the published number.
-        rounds: How often each job is timed on each side.
+        rounds: Number of timings of each job on each side.
         steps: Training steps of 64 images per round.
         candidates: Architectures scored per round.
         images: Validation images.
         calibration_images: Images of a BN calibration.
-        calibration: How genas finds BN statistics; ema is what the reference does, exact is what genas recommends.
-        precision: Of genas: auto, fp32 or bf16. The reference computes in fp32.
-        threads: Threads of training, of the reference, and number of processes with which genas scores; by default
+        calibration: How genas calibrates BN statistics: ema as the reference, or exact, which genas recommends.
+        precision: Precision of genas: auto, fp32 or bf16. The reference computes in fp32.
+        threads: Threads of training and of the reference, and number of processes with which genas scores; by default
             all cores.
         loader_workers: Worker processes of each of the reference's data loaders.
         json: File for all figures.
@@ -83,7 +83,7 @@ def measure_oneshot(
     scoring = ScoringSettings(images, Calibration(calibration, calibration_images, BATCH_SIZE))
     training = TrainingSettings(flip=True, batch_size=BATCH_SIZE)
     with tempfile.TemporaryDirectory() as name, _process() as ours, _process() as reference:
-        for process in (ours, reference):  # they start while this process is small: their peaks start at its size
+        for process in (ours, reference):  # start them while this process is small: their peaks start at its size
             process.submit(peak_memory).result()
         folder = Path(name)
         config = SupernetConfig(
@@ -126,10 +126,10 @@ def measure_search_steps(
         space: Search space.
         channels: Channels of the first cells.
         cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); by default the published number.
-        methods: Which searches, joined by commas.
-        rounds: How often each is timed on each side.
+        methods: Names of the searches, separated by commas.
+        rounds: Number of timings of each search on each side.
         steps: Search steps of 64 images per round.
-        precision: Of genas: auto, fp32 or bf16. The textbook computes in fp32.
+        precision: Precision of genas: auto, fp32 or bf16. The textbook computes in fp32.
         threads: Threads of each side; by default all cores.
         json: File for all figures.
     """
@@ -137,7 +137,7 @@ def measure_search_steps(
     names = methods.split(",")
     unknown = sorted(set(names) - set(METHODS))
     if unknown:
-        raise UsageError(f"methods must be some of {','.join(METHODS)}, but {unknown[0]!r} is none of them.")
+        raise UsageError(f"methods must be some of {','.join(METHODS)}, but {unknown[0]!r} is not one of them.")
     compute = resolve_precision(precision, resolve_device("cpu"))
     settings = [SearchSetting(space, channels, cells, name, threads or available_cores(), compute) for name in names]
     figures = []
@@ -155,20 +155,20 @@ def measure_search_steps(
 
 
 def _load_average() -> float:
-    """Return how many processes were busy in the last minute, and warn of them."""
+    """Return the number of busy processes in the last minute, and warn of them."""
     load = os.getloadavg()[0]
     if load > 0.5:
-        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures", file=sys.stderr)
+        print(f"warning: other processes are busy (load average {load:.2f}): expect wrong figures.", file=sys.stderr)
     return load
 
 
 def _process() -> ProcessPoolExecutor:
-    """Return one process of its own: genas' allocator settings and memory shall not touch the reference's."""
+    """Return a separate process, so that genas' allocator settings and memory do not affect the reference's."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def _random_images(path: Path, count: int) -> Path:
-    """Write enough images for ``count`` to train on and as many to validate on."""
+    """Write ``count`` images for training and as many for validation."""
     rng = generator(0, "random images")
     pixels = rng.integers(256, size=(2 * count, 32, 32, 3), dtype=np.uint8)
     np.savez(path, x_train=pixels, y_train=np.arange(2 * count) % 10)
@@ -176,7 +176,7 @@ def _random_images(path: Path, count: int) -> Path:
 
 
 def _make_run(path: Path, config: SupernetConfig) -> Path:
-    """Write the run of a supernet that was trained for a moment, so that its angles are not zero."""
+    """Write the run of a supernet after a few training steps, so that its angles are not zero."""
     data = config.load_data()
     network = config.initial_network(data)
     trainer = SupernetTrainer(network, data, config.training, seed=config.seed)

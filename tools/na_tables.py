@@ -1,4 +1,4 @@
-"""The tables of Neighborhood-Aware NAS on a table of ground truth: the same as ``genas na-tables``."""
+"""Repeat the tables of Neighborhood-Aware NAS on a table of ground truth: the same as ``genas na-tables``."""
 
 from __future__ import annotations
 

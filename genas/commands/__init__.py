@@ -1,1 +1,1 @@
-"""The verbs of the command line, one module each; what they share stands beside them."""
+"""The verbs of the command line, one module each, and the modules that they share."""

@@ -29,7 +29,7 @@ from genas.tables import Column, Table, dataset_of, load_table
 _KEY = "accuracies of stand-alone networks, seed "
 
 _DRAWS = 1000
-"""How many random architectures of a space too large to list are drawn, at most, for each different one."""
+"""Largest number of random draws per distinct architecture in a space that is too large to list."""
 
 
 def build_table(
@@ -51,30 +51,29 @@ def build_table(
 ) -> None:
     """Train stand-alone networks and write their accuracies as a table of ground truth.
 
-    Isomorphic cells are trained once. The same command continues a table that was interrupted, and one with more
-    architectures, repeated or repeats goes on from it: every finished network is kept in the folder. Writes table.npz.
-    A network whose training diverges is left out and counted. Columns are named after the images that trained: where
-    validation images are set aside from them, as in NAS-Bench-201's cifar10-valid, or where options limit them, the
-    name says so.
+    Isomorphic cells are trained once. The same command continues an interrupted table, and one with more architectures,
+    repeated or repeats extends it: every finished network is kept in the folder. Writes table.npz. A network whose
+    training diverges is left out and counted. Columns are named after the images that trained: where validation images
+    are set aside from them, as in NAS-Bench-201's cifar10-valid, or where options limit them, the name shows it.
 
     Args:
         out: Folder of the run; made if it does not exist.
-        architectures: How many to train, in a random order that the seed determines; by default all of the space, which
-            must be small enough to be listed.
-        repeated: How many of them, the first ones, to train with several seeds.
+        architectures: Number of architectures, in a random order that the seed determines; by default the whole space,
+            which must be small enough to be listed.
+        repeated: Number of architectures, from the first on, to train with several seeds.
         repeats: Number of seeds of the repeated ones.
         space: Search space.
         data: Data set; its training split trains, the others give the table's accuracies.
         data_options: Options of the data set.
         network: Size of the networks.
-        training: How they are trained; by default NAS-Bench-201's settings.
+        training: Training settings; by default NAS-Bench-201's.
         seed: Root seed: of the split of the data, of the order of the architectures, and of the networks: the first
             training has this seed, repeats the following ones.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
         workers: Processes, one thread each; by default all cores on a CPU, 1 on a GPU. The result does not depend on
             it.
-        known: Another table of such networks, a file or shipped: those that it has are taken from it, not trained
-            again. It must be of the same settings and images.
+        known: Another table of such networks, a file or shipped: what it has is taken from it, not trained again. Its
+            settings and images must be the same.
         compare: Another table, a file or shipped, to compare the accuracies with at the end.
         progress: Whether to show a progress bar.
     """
@@ -95,11 +94,11 @@ def build_table(
     if repeated > len(order):
         raise ValueError(f"repeated must be at most the number of architectures, {len(order)}, but got {repeated}.")
     facts = {**device_facts(where, torch.float32), "seed": seed, "data_split": images.split_source}
-    # How many architectures there are is no setting: a longer list is the same run and extends the shorter one.
+    # The number of architectures is not a setting: a longer list is the same run and extends the shorter one.
     settings = {**vars(plan), "device": where.type, "data_fingerprint": images.fingerprint}
     if workers is None:
         workers = available_cores() if where.type == "cpu" else 1
-    plan.initial_network(images, seed)  # what the network refuses is refused before a folder is bound to it
+    plan.initial_network(images, seed)  # settings that the network refuses shall bind no folder
     with (
         Run.create(out, {"command": "build-table", **settings}, facts) as run,
         ScoreStore(run.scores) as store,
@@ -128,7 +127,7 @@ def _check_counts(architectures: int | None, repeated: int, repeats: int, worker
 
 
 def _comparable(path: str, plan: TrainingPlan) -> Table:
-    """A table that has accuracies of the same kind."""
+    """The table to compare with, if it has accuracies of the same kind."""
     other = load_table(path)
     if other.space.name != plan.space:
         raise ValueError(f"The table to compare with must be of {plan.space}, but {path} is of {other.space.name}.")
@@ -169,7 +168,7 @@ def _order(search_space: SearchSpace, count: int | None, seed: int) -> list[Arch
 def _take_over(
     table: Table, plan: TrainingPlan, images: ImageData, run: Run, store: ScoreStore, order: Sequence[Architecture]
 ) -> None:
-    """Put what another table knows into the store, but over nothing that is there."""
+    """Copy what another table knows into the store, without overwriting anything."""
     taken = 0
     for seed, rows in known_rows(table, plan, images, order).items():
         own = store.get(_key(seed), rows)
@@ -218,7 +217,7 @@ def _key(seed: int) -> str:
 
 
 def _seeds(store: ScoreStore) -> list[int]:
-    """All seeds with which a network was ever trained in the folder: none of them is dropped from its table."""
+    """All seeds with which the folder has trained a network: its table drops none of them."""
     return sorted(int(key.removeprefix(_KEY)) for key in store.keys() if key.startswith(_KEY))  # noqa: SIM118 (not a mapping)
 
 

@@ -33,17 +33,17 @@ def compare(
     Args:
         runs: Folders of finished searches of several seeds (genas search --seeds), separated by commas. The first one
             is what the others are compared with.
-        table: Ground truth for other columns than that which the searches were looked up in: a file, or shipped.
-        truth: Its columns, separated by commas, such as cifar10,cifar100/test/200; by default that which the searches
-            were looked up in, or if there is none the test accuracies of all data sets.
-        level: Coverage of the intervals, which are Student's: for differences that are about normal.
+        table: Ground truth with other columns than the one that the searches used: a file, or shipped.
+        truth: Its columns, separated by commas, such as cifar10,cifar100/test/200; by default the one that the searches
+            used, or if there is none the test accuracies of all data sets.
+        level: Coverage of the intervals (Student's t, for differences that are nearly normal).
         json: Print JSON instead of text.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but got {level}.")
     folders = listed_folders(runs)
     if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
-        raise ValueError(f"There must be two different folders to compare, or more, each once, but got {runs!r}.")
+        raise ValueError(f"At least two folders must be given to compare, each once, but got {runs!r}.")
     searches = [SeedResults.read(folder) for folder in folders]
     _check_alike(searches)
     accuracies = _looked_up(searches, table, truth) if table or truth else _as_found(searches)
@@ -71,17 +71,17 @@ def compare(
 @final
 @dataclass(frozen=True)
 class SeedResults:
-    """What the searches of one method with several seeds have found.
+    """Results of one method's searches with several seeds.
 
     Args:
-        folder: Where they are.
-        title: The method.
+        folder: Their folder.
+        title: Name of the method.
         config: The settings that the searches share.
-        fingerprints: For each seed that of the images.
-        best: For each seed the best architecture, as ``result.json`` has it.
-        disconnected: How many results connect input and output nowhere.
-        truth: The column in which they were looked up.
-        table: The fingerprint of its table.
+        fingerprints: Fingerprint of the images of each seed.
+        best: Best architecture of each seed, as in ``result.json``.
+        disconnected: Number of results without a path from input to output.
+        truth: Column of ground truth in which they were looked up.
+        table: Fingerprint of its table.
     """
 
     folder: Path
@@ -98,14 +98,14 @@ class SeedResults:
         """Read a folder.
 
         Args:
-            folder: Of ``genas search --seeds``.
+            folder: Written by ``genas search --seeds``.
 
         Returns:
             Its results.
 
         Raises:
-            RunError: If the folder is no run.
-            ValueError: If it is one of another kind, or not finished.
+            RunError: If it is not a run folder.
+            ValueError: If its run is of another kind or unfinished.
         """
         run = Run.open(folder)
         summary = json_format.loads(run.result.read_text(encoding="utf-8")) if run.result.exists() else {}
@@ -126,17 +126,17 @@ class Comparison:
     """Accuracies of a search, and their differences from those of another search with the same seeds.
 
     Args:
-        search: What it is called.
-        accuracies: For each seed, in percent; ``None`` where the table does not know the result.
-        disconnected: How many results connect input and output nowhere.
-        mean: Of the accuracies that are known; ``None`` without any.
-        std: Their standard deviation, that of a sample; ``None`` with less than two.
+        search: Name of the search.
+        accuracies: For each seed, in percent; ``None`` where the table lacks the result.
+        disconnected: Number of results without a path from input to output.
+        mean: Mean of the known accuracies; ``None`` without any.
+        std: Their sample standard deviation; ``None`` with fewer than two.
         difference: Mean difference over the seeds that both searches have, known in both; ``None`` without any.
-        low: Lower end of its interval; ``None`` with less than two pairs.
+        low: Lower end of its interval; ``None`` with fewer than two pairs.
         high: Upper end.
-        better: How many of these seeds have a positive difference.
-        equal: How many have none.
-        worse: How many have a negative one.
+        better: Number of these seeds with a positive difference.
+        equal: Number without a difference.
+        worse: Number with a negative difference.
     """
 
     search: str
@@ -160,11 +160,11 @@ class Comparison:
         accuracies: Mapping[int, float | None],
         level: float,
     ) -> Comparison:
-        """Compare.
+        """Compare a search with another one.
 
         Args:
-            search: What the accuracies belong to.
-            disconnected: How many of them are of results that connect input and output nowhere.
+            search: Name of the search.
+            disconnected: Number of its results without a path from input to output.
             base: The accuracies to compare with, by seed.
             accuracies: Those of the search.
             level: Coverage of the interval.
@@ -191,7 +191,7 @@ class Comparison:
         )
 
     def row(self, seeds: Sequence[int]) -> list[str]:
-        """A line of text, in cells, with the accuracies of these seeds."""
+        """Cells of a text row, with the accuracies of these seeds."""
         spread = "" if self.std is None else f" ± {self.std:.2f}"
         interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
         return [
@@ -205,7 +205,7 @@ class Comparison:
 
 
 Accuracies = dict[str, list[dict[int, float | None]]]
-"""By column, for each search by seed."""
+"""For each column, the accuracies of every search by seed."""
 
 
 def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequence[str]) -> Accuracies:
@@ -214,7 +214,7 @@ def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequen
         truth = [str(column) for column in load_table(str(table)).default_truths()]
     for text in truth or _as_found(searches):
         known = Truth.load(table, text, space, "")
-        assert known is not None  # which it is without table and text only
+        assert known is not None  # it is only without both table and text
         column = str(known.column)
         found[column] = [
             {seed: known.metrics(tuple(best["genes"])).get(column) for seed, best in each.best.items()}
@@ -234,7 +234,7 @@ def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
 
 
 def _note_unknown(accuracies: Accuracies) -> None:
-    """Say how many results a table does not have."""
+    """Print how many results a table lacks."""
     for column, found in accuracies.items():
         values = [value for each in found for value in each.values()]
         if unknown := values.count(None):

@@ -28,14 +28,14 @@ from genas.supernet.project import load_supernet
 @final
 @dataclass(frozen=True)
 class ContextRecipe:
-    """What a process needs to make a context, of a supernet or without one, for itself.
+    """Everything that a process needs to make its own context, with or without a supernet.
 
     Args:
         run: Folder of the supernet's run; ``None``: there is no supernet.
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         seed: Root seed of the context.
-        device: Where.
-        precision: In which precision.
+        device: The device.
+        precision: The precision.
         space: The search space, where there is no supernet.
         data: The data set, where there is no supernet; ``None``: no images.
         data_options: Its options.
@@ -54,7 +54,7 @@ class ContextRecipe:
         """Make the context.
 
         Args:
-            store: Where it keeps its measurements; by default in memory.
+            store: The store of its measurements; by default in memory.
 
         Returns:
             A new context.
@@ -81,8 +81,8 @@ def measure_rows(
     """Measure in a worker process; the context is made at the first call.
 
     Args:
-        recipe: How to make the context.
-        measurements: What to measure.
+        recipe: Recipe of the context.
+        measurements: The measurements.
         architectures: Valid architectures.
 
     Returns:
@@ -100,8 +100,8 @@ def worker_pool(workers: int | None, device: torch.device, metrics: Iterable[Met
 
     Args:
         workers: Number of processes; ``None``: all cores on a CPU, 1 on a GPU.
-        device: Where they measure.
-        metrics: What will be scored.
+        device: Device on which they measure.
+        metrics: The metrics that will be scored.
 
     Yields:
         The executor; ``None``: measure in this process.
@@ -124,23 +124,23 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
     """Refuse settings of an evaluation that never takes place.
 
     Args:
-        scoring: On what subnets are evaluated.
-        metrics: What will be scored by a supernet.
+        scoring: Settings of the evaluation of subnets.
+        metrics: The metrics that will be scored with a supernet.
 
     Raises:
-        ValueError: If something else than the default is given, and no metric evaluates a subnet.
+        ValueError: If the settings are not the default, but no metric evaluates a subnet.
     """
     read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
     if scoring != ScoringSettings() and not read:
-        raise ValueError("scoring says on what subnets are evaluated, but no metric here does that; leave it out.")
+        raise ValueError("scoring sets how subnets are evaluated, but no metric here evaluates them; leave it out.")
 
 
 def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
     """Refuse a way of joining where there is nothing to join.
 
     Args:
-        join: How several metrics are joined in one.
-        metrics: What will be scored.
+        join: Rule for joining several metrics in one.
+        metrics: The metrics that will be scored.
 
     Raises:
         ValueError: If it is not the default, and no metric joins several.
@@ -154,11 +154,11 @@ def _joins(metric: Metric) -> bool:
 
 
 def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
-    """Let metrics say what they lack before a folder is bound to them and hours are spent on others.
+    """Check the inputs of all metrics before a folder is bound to them and hours are spent on some.
 
     Args:
-        context: The first one in which they will be scored.
-        metrics: What will be scored.
+        context: The first context in which they will be scored.
+        metrics: The metrics that will be scored.
         architectures: Examples, at least one. Metrics that measure nothing score all of them.
 
     Raises:
@@ -184,15 +184,15 @@ def measure(
     progress: bool = False,
     description: str = "measure",
 ) -> None:
-    """Bring into the store of a context what it lacks; what is there is not measured again.
+    """Measure what the store of a context lacks, and keep it there.
 
     Args:
         context: The supernet and its store.
-        needs: What to measure of whom.
+        needs: Measurements of each architecture.
         executor: Runs the measurements; ``None``: this process.
-        recipe: How the executor's workers make their context.
+        recipe: Recipe of the workers' context.
         progress: Whether to show a progress bar, on the standard error stream, where there is something to do.
-        description: What the bar is called.
+        description: Label of the bar.
     """
     lacking = _lacking(context, needs)
     with tqdm(total=len(lacking), desc=description, unit="arch", disable=not (progress and lacking)) as bar:
@@ -246,7 +246,7 @@ class Scores:
         context: The supernet and its store.
         metric: The metric.
         executor: Runs the measurements; ``None``: this process.
-        recipe: How the executor's workers make their context; needed with an executor.
+        recipe: Recipe of the workers' context; needed with an executor.
         progress: Whether each call shows a progress bar of its own.
     """
 

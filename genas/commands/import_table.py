@@ -37,23 +37,23 @@ def import_table(
         kind: nasbench201-csv (columns index, arch_str, c10_test_200, ...), nats-bench (the folder; runs no code in it),
             nats-bench-package (the folder or the one big file, read by the package nats_bench, which can run code in
             it), csv (any other file with a column of architectures), or auto.
-        columns: Which accuracies, like cifar10/test/200 or cifar10-valid/valid/200/seed=888/at=90 (after 90 of 200
-            epochs); by default all that the source has of the end of a training. Of any CSV file: what its columns
-            mean, like acc=cifar10/test/200.
-        space: Search space of any CSV file.
-        architecture: Name of the column of architectures in any CSV file; by default architecture, arch, arch_str,
+        columns: Accuracies to import, like cifar10/test/200 or cifar10-valid/valid/200/seed=888/at=90 (after 90 of 200
+            epochs); by default all at the end of a training. For any CSV file: what its columns mean, like
+            acc=cifar10/test/200.
+        space: Search space, for any CSV file.
+        architecture: Name of the column of architectures, for any CSV file; by default architecture, arch, arch_str,
             genotype or genes.
-        isomorphic: Any CSV file: let a row serve all isomorphic architectures.
-        partial: Whether accuracies may be missing, and cells of NAS-Bench-201 in its own files.
+        isomorphic: Whether a row stands for all isomorphic architectures, for any CSV file.
+        partial: Whether accuracies may be missing and, in NAS-Bench-201's own files, cells.
         overwrite: Whether to replace a table that exists.
         progress: Whether to show a progress bar.
     """
     if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already; choose another name, or replace it with --overwrite")
+        raise FileExistsError(f"{out} exists already; choose another name, or replace it with --overwrite.")
     if out.suffix != ".npz":
         raise ValueError(f"The file of a table must be named *.npz, but got {out}.")
     if not source.exists():
-        raise FileNotFoundError(f"no file or folder {source}")
+        raise FileNotFoundError(f"There is no file or folder {source}.")
     found = _kind(source) if kind == "auto" else kind
     if found == "csv":
         imported = import_csv(
@@ -76,7 +76,7 @@ def import_table(
 
 
 def describe(imported: Table) -> str:
-    """What a table holds, as text.
+    """Summary of a table, as text.
 
     Args:
         imported: A table.

@@ -28,7 +28,8 @@ def inspect(
             a genotype, 28 genes, or a published name like DARTS_V2.
         space: Name of the search space: nasbench201, darts, darts7, s1, s2, s3, s4.
         num_classes: Classes that the network tells apart.
-        image_size: Height and width of the images in pixels. DARTS' ImageNet network is meant from 128 on.
+        image_size: Height and width of the images in pixels. From 128 on, DARTS' stand-alone network is the ImageNet
+            one.
         image_channels: Channels of the images.
         channels: Channels of the first cells; by default the published number.
         cells: Cells per stage of NAS-Bench-201, cells in all of DARTS; by default the published number.
@@ -46,8 +47,7 @@ def inspect(
 def describe(space: SearchSpace, architecture: Architecture, skeleton: Skeleton) -> dict[str, Any]:
     """Return the facts that ``genas inspect`` prints.
 
-    ``macs`` counts dead edges as the benchmark does, ``live_macs`` what is run.
-    ``index`` is there if the space has one.
+    ``macs`` counts dead edges as the benchmark does, ``live_macs`` does not. ``index`` is present if the space has one.
     """
     cost = spaces.cost(space, skeleton, architecture)
     index = {"index": space.index(architecture)} if isinstance(space, NASBench201) else {}

@@ -1,4 +1,4 @@
-"""Networks that another table already has, for one that goes on from it."""
+"""Reuse of networks that another table already has."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Rows = dict[Architecture, np.ndarray]
 
 
 def check_known(path: str, plan: TrainingPlan, images: ImageData) -> Table:
-    """A table of networks that were trained as the plan says.
+    """A table whose networks were trained as in the plan.
 
     Args:
         path: File of the table, or ``shipped``.
-        plan: How networks are trained.
-        images: On what.
+        plan: The training plan.
+        images: The data set.
 
     Returns:
         The table.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If it is no table.
-        ValueError: If its networks were trained otherwise, or on other images.
+        TableError: If it is not a table.
+        ValueError: If its networks were trained with other settings or on other images.
     """
     table = load_table(path)
     for what, theirs, ours in (
@@ -47,13 +47,13 @@ def check_known(path: str, plan: TrainingPlan, images: ImageData) -> Table:
 def known_rows(
     table: Table, plan: TrainingPlan, images: ImageData, architectures: Sequence[Architecture]
 ) -> dict[int, Rows]:
-    """What the table knows of some architectures.
+    """The trainings that the table has of some architectures.
 
     Args:
-        table: From :func:`check_known`.
-        plan: How its networks were trained.
+        table: A table from :func:`check_known`.
+        plan: The training plan of its networks.
         images: The data set.
-        architectures: Which to look up.
+        architectures: The architectures to look up.
 
     Returns:
         For each seed the rows that training would give, to the last bit: see
@@ -65,7 +65,7 @@ def known_rows(
         rows = np.full((len(architectures), len(KINDS)), np.nan)
         for kind, size in sizes.items():
             percent = table.values(plan.column(kind, seed), architectures, missing="nan")
-            rows[:, KINDS.index(kind)] = np.rint(percent / 100 * size) / size  # right answers are whole numbers
+            rows[:, KINDS.index(kind)] = np.rint(percent / 100 * size) / size  # counts of right answers are whole
         complete = np.isnan(rows).sum(axis=1) == len(KINDS) - len(sizes)
         found[seed] = {arch: row for arch, row, known in zip(architectures, rows, complete, strict=True) if known}
     return found

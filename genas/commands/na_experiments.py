@@ -1,4 +1,4 @@
-"""The experiments of the NA paper on a table of ground truth: what neighbourhoods say about architectures.
+"""Experiments of the NA paper on a table of ground truth: how well neighbourhoods predict good architectures.
 
 Errors, not scores: everything here is in percent and lower is better, as in the paper. torch is not imported.
 
@@ -35,7 +35,7 @@ Rows = dict[str, dict[str, Sample]]
 """A table of results: row, column, outcomes."""
 
 BASELINE = "baseline"
-"""The criterion that looks at the architecture alone."""
+"""The criterion that uses the architecture alone."""
 
 
 @final
@@ -45,8 +45,8 @@ class Landscape:
 
     Args:
         space: Has every combination of genes; their errors are tensors with one axis per gene.
-        search: What a search sees, in percent.
-        truths: What it is judged by, in percent, by name.
+        search: Errors that a search sees, in percent.
+        truths: Errors that it is judged by, in percent, by name.
         distance: Radius of a neighbourhood.
         penalty: The paper's lambda.
     """
@@ -65,8 +65,8 @@ class Landscape:
             table: Must have all architectures of its space.
             search: The column that a search sees.
             truths: The columns that it is judged by, by name.
-            distance: As above.
-            penalty: As above.
+            distance: As for the class.
+            penalty: As for the class.
 
         Returns:
             The landscape.
@@ -92,7 +92,7 @@ class Landscape:
 
     @cached_property
     def criteria(self) -> dict[str, np.ndarray]:
-        """For the baseline and each aggregate the number that is minimised, in the shape of ``search``."""
+        """The quantity that the baseline and each aggregate minimise, in the shape of ``search``."""
         criteria = {BASELINE: self.search}
         for how in AGGREGATES:
             scores = aggregated_everywhere(-self.search, how, distance=self.distance, penalty=self.penalty)
@@ -124,7 +124,7 @@ def flat_and_sharp(landscape: Landscape, best: int = 100) -> Rows:
 
     Args:
         landscape: The errors.
-        best: How many, an even number.
+        best: Number of architectures, even.
 
     Returns:
         The means of ``flat`` and of ``sharp``.
@@ -146,8 +146,8 @@ def rankings(landscape: Landscape, seed: int, architectures: int = 100, repeats:
     Args:
         landscape: The errors.
         seed: Root seed of the samples; all criteria see the same.
-        architectures: How many different ones in each sample.
-        repeats: How many samples.
+        architectures: Number of distinct ones in each sample.
+        repeats: Number of samples.
 
     Returns:
         One tau for each repeat.
@@ -172,11 +172,11 @@ def rankings(landscape: Landscape, seed: int, architectures: int = 100, repeats:
 
 
 def best_by_criterion(landscape: Landscape, best: int = 100) -> Rows:
-    """Table C: the best architectures under each criterion, how flat it is around them and how good they are.
+    """Table C: the best architectures under each criterion, their flatness and their errors.
 
     Args:
         landscape: The errors.
-        best: How many.
+        best: Number of architectures.
 
     Returns:
         The means for each criterion.
@@ -190,8 +190,8 @@ def random_searches(landscape: Landscape, seed: int, evaluations: int, repeats: 
     Args:
         landscape: The errors.
         seed: Root seed; repeats have seeds derived from it.
-        evaluations: How many different architectures a search sees.
-        repeats: How many searches.
+        evaluations: Number of distinct architectures that a search sees.
+        repeats: Number of searches.
 
     Returns:
         One error for each repeat, and the number of evaluations.
@@ -221,8 +221,8 @@ def neighborhood_searches(
         seed: Root seed; repeats have seeds derived from it, and all aggregates draw the same neighbourhoods.
         steps: T in the paper.
         samples: n_nbr in the paper.
-        aggregate: How the errors become one.
-        repeats: How many searches.
+        aggregate: How the errors of a neighbourhood are aggregated.
+        repeats: Number of searches.
 
     Returns:
         One error for each repeat, and the number of different architectures that were asked: neighbourhoods overlap.
@@ -254,7 +254,7 @@ def _found(landscape: Landscape, found: Sequence[Architecture], made: Sequence[i
 
 
 def _lowest(errors: np.ndarray, count: int) -> np.ndarray:
-    """Positions in the flattened tensor of the lowest errors; of equals, the first."""
+    """Positions in the flattened tensor of the lowest errors; the first ones among ties."""
     if not 1 <= count <= errors.size:
         raise ValueError(f"best must lie in 1 .. {errors.size}, but got {count}.")
     return np.argsort(errors, axis=None, kind="stable")[:count]

@@ -1,4 +1,4 @@
-"""What the NA paper published on NAS-Bench-201, as data.
+"""Published results of the NA paper on NAS-Bench-201.
 
 Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021: Tables 1, 2 and A to E. Errors are in percent,
 spreads are standard deviations over an unknown number of searches (10 samples in Table B).

@@ -42,8 +42,9 @@ def na_tables(
 ) -> None:
     """Repeat the tables of Neighborhood-Aware NAS on a table of ground truth, which must have all architectures.
 
-    Needs no network and no supernet: seconds on one core. All numbers but tau are in percent, errors lower-is-better.
-    Where the data sets are the paper's, its numbers stand beside ours, with a line on what differs.
+    Needs no network and no supernet, and takes seconds on one core. All numbers but tau are in percent, errors
+    lower-is-better. Where the data sets are the paper's, its numbers are shown beside ours, with a line on the
+    differences.
 
     Args:
         table: A file of genas import-table or genas build-table.
@@ -54,11 +55,11 @@ def na_tables(
             accuracy, mean over the seeds, at the end of the longest training.
         distance: Radius of a neighbourhood.
         penalty: The lambda of f + lambda sigma.
-        best: How many architectures are the best in tables A and C.
+        best: Number of best architectures in tables A and C.
         architectures: Sample size in table B.
         repeats: Number of samples in table B.
         steps: Steps of a neighbourhood search in tables D and E.
-        neighbors: Sizes of the sampled neighbourhood in table E, the architecture itself included; D has the first.
+        neighbors: Sizes of the sampled neighbourhood in table E, the architecture itself included; D uses the first.
         searches: Number of searches in tables D and E.
         seed: Root seed.
         out: JSON file of all numbers; by default none is written.
@@ -185,7 +186,7 @@ def _plain(rows: Rows) -> dict[str, Any]:
 
 
 def _difference(seen: Column, truths: Mapping[str, Column], settings: Mapping[str, Any]) -> str:
-    """What our numbers have that the published do not."""
+    """A sentence on the differences between our setting and the published one."""
     same = {
         "distance": 1,
         "penalty": 1.0,

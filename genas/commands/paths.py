@@ -1,4 +1,4 @@
-"""Paths as people write them, and as a run goes on with them from whichever folder it is called."""
+"""Paths from the command line, and their absolute form, with which a run continues from any folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genas.data import NAMED_WITH_PATH, DataOptions
 
 
 def listed_folders(text: str) -> list[Path]:
-    """Folders that are separated by commas; ``~`` is the user's home in each of them.
+    """Folders separated by commas; ``~`` is the user's home in each of them.
 
     Args:
         text: As on the command line.

@@ -67,10 +67,10 @@ def rank(
     """Measure how well metrics rank architectures, against the accuracies of a table.
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
-    best, regret, precision, with bootstrap intervals; over several supernets mean and standard deviation. Beside them
-    baselines that look at the architecture only, and the tau that the noise of the truth allows. Writes result.json,
-    scores.csv and figures. The same command continues a ranking that was interrupted: every measurement is kept in the
-    supernets' folders.
+    best, regret, precision, with bootstrap intervals; over several supernets mean and standard deviation. Also
+    baselines that read the architecture only, and the highest tau that the noise of the truth allows. Writes
+    result.json, scores.csv and figures. The same command continues a ranking that was interrupted: every measurement is
+    kept in the supernets' folders.
 
     Args:
         runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
@@ -80,17 +80,17 @@ def rank(
             angle+flatness, or without a supernet only the baselines.
         table: File of a table, or shipped for the one of genas.
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
-            accuracy of every data set, of the longest training, mean over the seeds; without any, the validation
+            accuracy of every data set after the longest training, mean over the seeds; without any, the validation
             accuracy.
         samples: Number of architectures, drawn at random from those that have all the truths, or all; by default 300,
             or all where there are fewer.
-        unique: Whether to rank one architecture of each class of isomorphic ones only; by default where the table has
-            one training for all of a class.
+        unique: Whether to rank only one architecture of each isomorphism class; by default where the table has one
+            training per class.
         out: Folder of the ranking; by default a folder in RUN/rankings of the first supernet.
         join: How several metrics in one are joined: sum (GeNAS), standardized, rank, or log_rank (AZ-NAS).
-        baselines: Whether to rank by costs, counts and chance too. There more is better.
+        baselines: Whether to rank by costs, counts and chance, too; for these, more is better.
         figures: Whether to draw the scores of every metric against the truth.
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         statistics: Details of the statistics.
         data: Data set for metrics that need images but no supernet, where runs is none.
         data_options: Its options.
@@ -139,7 +139,7 @@ def rank(
         "precision": facts["precision"],
     }
     keep_freed_memory()
-    torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
+    torch.set_num_threads(1)  # as in the workers, so that this process has the same results
     supernets: Sequence[Path | None] = folders or [None]
     recipes = [
         ContextRecipe(run, scoring, seed, str(where), facts["precision"], known.space.name, data, data_options)
@@ -182,7 +182,7 @@ def _folders(runs: str) -> list[Path]:
 
 
 def _check_supernets(folders: Sequence[Path], known: Table) -> None:
-    """Refuse what could not be ranked before anything is measured."""
+    """Refuse supernets of another space than the table's, before anything is measured."""
     for folder in folders:
         _, config = open_supernet(folder)
         if config.space != known.space.name:
@@ -202,10 +202,10 @@ def _columns(known: Table, texts: Sequence[str]) -> list[Column]:
 
 
 def _runs_as_kept(folders: Sequence[Path], out: Path | None) -> list[str]:
-    """The supernets as the settings name them: from the first one, where the ranking lies in it and moves with it."""
+    """Paths of the supernets in the settings: relative to the first one if the ranking lies in it and moves with it."""
     if folders and (out is None or out.resolve().is_relative_to(folders[0])):
         start = folders[0]
-        # There is no way from one of Windows' drives to another.
+        # Windows has no relative path from one drive to another.
         return [os.path.relpath(each, start) if each.drive == start.drive else str(each) for each in folders]
     return list(map(str, folders))
 
@@ -220,7 +220,7 @@ def _asked(metrics: str | Sequence[str] | None, join: Join, has_supernet: bool) 
     for text, metric in zip(texts, parsed, strict=True):
         label = text.strip() if metric.higher_is_better else f"-{text.strip()}"
         if label in asked or metric in asked.values():
-            raise ValueError(f"Each metric must be given once, but {text!r} came twice.")
+            raise ValueError(f"Each metric must be given once, but {text!r} was given twice.")
         asked[label] = metric
     return asked
 
@@ -268,14 +268,14 @@ def _place(out: Path | None, folders: Sequence[Path], table: Table, settings: Ma
 
 
 def _trained_on(folders: Sequence[Path], data: str | None) -> dict[str, str]:
-    """On what the supernets were trained, or untrained networks run, by what people call these."""
+    """Data sets on which the supernets were trained, or untrained networks are run, by the networks' names."""
     if data is not None:
         return {"untrained networks": dataset_of(data)}
     return {folder.name: dataset_of(open_supernet(folder)[1].data) for folder in folders}
 
 
 def _note_other_data(trained_on: Mapping[str, str], columns: Sequence[Column]) -> None:
-    """Say in one line that metrics saw other images than the truth is about."""
+    """Note in one line that metrics saw other images than those of the truth."""
     others = []
     for name, dataset in trained_on.items():
         strange = [str(column) for column in columns if not is_part(column.dataset, dataset)]
@@ -293,7 +293,7 @@ def _conclude(
     runs: Sequence[str],
     statistics: RankingSettings,
 ) -> None:
-    """Write and print what came out."""
+    """Write and print the results."""
     agreement = Agreement.of([each.metric for each in rankings[0].metrics if not each.metric.is_baseline])
     result = {
         "space": table.space.name,
@@ -328,7 +328,7 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
 
 
 def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings) -> str:
-    """What the signs of the tables mean, as far as they are there."""
+    """Explanation of the signs that occur in the tables."""
     counts = {len(each.statistics) for each in metrics}
     level = f"{100 * statistics.level:g}%"
     sentences = {

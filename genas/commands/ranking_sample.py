@@ -1,4 +1,4 @@
-"""What ``genas rank`` ranks: a sample of architectures, and their scores by metrics of several supernets."""
+"""The sample of architectures that ``genas rank`` ranks, and their scores by metrics of several supernets."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def sample(
 
     Args:
         table: The truth.
-        columns: The columns in question.
-        samples: How many, or ``all``; ``None``: 300, or all where there are fewer.
-        seed: Draws them.
-        unique: Whether to draw from the first of each class of isomorphic ones. A table with one training for all of
-            a class has so many independent accuracies, not more.
+        columns: Its columns.
+        samples: Number of architectures, or ``all``; ``None``: 300, or all where there are fewer.
+        seed: Seed of the draw.
+        unique: Whether to draw only from the first ones of each isomorphism class. A table with one training per class
+            has only that many independent accuracies.
 
     Returns:
-        Different architectures in NAS-Bench-201's order, or else in the table's.
+        Distinct architectures in NAS-Bench-201's order, or else in the table's.
 
     Raises:
-        ValueError: If there are not so many.
+        ValueError: If there are too few.
     """
     space = table.space
     pool: Sequence[Architecture] = table.architectures
@@ -57,7 +57,7 @@ def sample(
     if len(pool) < 2:
         covered = ", ".join(f"{column} has {len(table.covered(column))}" for column in columns)
         raise ValueError(
-            f"Two architectures at least must have all the truths, but {len(pool)} of {table.name} have: {covered}. "
+            f"At least two architectures must have all the truths, but {len(pool)} of {table.name} have: {covered}. "
             "Choose truths that go together, or a larger table."
         )
     if samples == "all":
@@ -95,8 +95,8 @@ class Scorer:
         """Measure and score.
 
         Args:
-            recipes: How to make the context of each supernet, or the one without a supernet.
-            asked: Metrics by label.
+            recipes: Recipe of the context of each supernet, or of the one without a supernet.
+            asked: The metrics by label.
             own_store: File in which measurements are kept where there is no supernet's.
             baselines: Whether to score by the baselines, too.
 
@@ -141,7 +141,7 @@ class Scorer:
 
 
 def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
-    """Copy what does not depend on the supernet from the first one's store."""
+    """Copy measurements that do not depend on the supernet from the first one's store."""
     wanted: dict[str, dict[Architecture, None]] = {}
     for architecture, measurements in needs.items():
         for each in measurements:
@@ -154,6 +154,6 @@ def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
 
 
 def _different(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The scores of each supernet; of a metric that has the same with all, needing none of them, only one."""
+    """The scores of each supernet, or one array if all are the same, as of a metric that needs no supernet."""
     same = all(np.array_equal(scores[0], each, equal_nan=True) for each in scores[1:])
     return tuple(scores[:1] if same else scores)

@@ -1,4 +1,4 @@
-"""What commands print: results to standard output; progress bars go to standard error."""
+"""Printed results of commands, on standard output; progress bars go to standard error."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def say(text: str) -> None:
 
 
 def mean_and_spread(sample: npt.ArrayLike) -> tuple[float | None, float | None]:
-    """What is told of several repeats.
+    """Mean and standard deviation of several repeats.
 
     Args:
         sample: Numbers, shape ``(n,)``.
 
     Returns:
-        Their mean, ``None`` without any; their standard deviation, that of a sample, ``None`` with less than two.
+        The mean, ``None`` without any number; the sample standard deviation, ``None`` with fewer than two.
     """
     values = np.asarray(sample, dtype=np.float64)
     mean = float(values.mean()) if len(values) else None
@@ -35,7 +35,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: Cells of each row.
 
     Returns:
-        Lines of equal structure, without a final line end.
+        The lines, without a final newline.
 
     Example:
         >>> print(table(["rank", "score"], [["1", "0.75"], ["2", "0.5"]]))

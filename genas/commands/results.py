@@ -1,4 +1,4 @@
-"""What every search leaves behind: an entry of ``result.json`` for each architecture, and pictures of the winner."""
+"""Results of every search: an entry of ``result.json`` for each architecture, and pictures of the winner."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def result_entry(
     metrics: Mapping[str, float],
     cost: Cost,
 ) -> dict[str, Any]:
-    """One architecture as ``result.json`` has it.
+    """The entry of one architecture in ``result.json``.
 
     Args:
         space: The search space.
-        rank: From 1.
+        rank: Rank, from 1.
         architecture: A valid architecture.
-        score: What it was ranked by; ``None`` where the search has no scores.
+        score: Score that it was ranked by; ``None`` where the search has no scores.
         metrics: Other numbers by name.
         cost: Parameters and macs.
 

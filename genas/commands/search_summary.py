@@ -1,4 +1,4 @@
-"""What several searches with different seeds have found: every value beside mean and standard deviation."""
+"""Summary of several searches with different seeds: every value, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Truth:
 
 
 def _named_after(data: str, known: Table) -> str:
-    """What a table calls a data set."""
+    """A table's name for a data set."""
     whole = dataset_of(data)
     names = {column.dataset for column in known.columns}
     parts = [name for name in names if is_part(name, whole)]
@@ -81,17 +81,17 @@ def _named_after(data: str, known: Table) -> str:
 def summarize(
     title: str, seeds: Sequence[int], results: Sequence[dict[str, Any]], truth: Truth | None
 ) -> dict[str, Any]:
-    """The summary of several searches, as ``result.json`` has it.
+    """The summary of several searches in ``result.json``.
 
     Args:
         title: The method.
         seeds: One for each search.
-        results: What they found.
-        truth: Where their accuracies come from.
+        results: Their results.
+        truth: Source of their accuracies.
 
     Returns:
-        Plain values. Mean and standard deviation, that of a sample, are over the searches whose result the truth knows;
-        ``None`` with too few of them.
+        Plain values. Mean and sample standard deviation are over the searches whose result the truth knows; ``None``
+        with too few of them.
     """
     column = None if truth is None else str(truth.column)
     values = [result["best"]["metrics"].get(column) for result in results]

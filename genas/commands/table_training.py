@@ -1,4 +1,4 @@
-"""How the networks of a table are trained, one after the other in a worker process."""
+"""Training of a table's networks, one after the other in a worker process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genas.supernet import CellNetwork, StandaloneSettings, evaluate, fold_bn, t
 from genas.tables import Column, Kind
 
 KINDS: tuple[Kind, ...] = ("valid", "test")
-"""What is measured of a network, in the order of the numbers of a row."""
+"""Accuracies that are measured of a network, in the order of a row."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class StandaloneNetwork:
 @final
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a worker process needs to train any network of a table.
+    """Everything that a worker process needs to train any network of a table.
 
     Args:
         space: Name of the search space.
         data: Name of the data set.
         data_options: Its options.
-        dataset: What columns call it.
+        dataset: Its name in the columns.
         network: Size of the networks.
-        training: How they are trained.
+        training: Training settings.
         seed: Root seed.
-        device: Where.
+        device: The device.
     """
 
     space: str
@@ -63,7 +63,7 @@ class TrainingPlan:
 
     @property
     def source(self) -> str:
-        """Where the accuracies come from, in words: all that they depend on but the images and the seed of each."""
+        """Source of the accuracies, in words: all that they depend on except the images and the seed of each."""
         settings = {
             "seed": self.seed,
             "network": dataclasses.asdict(self.network),
@@ -81,7 +81,7 @@ class TrainingPlan:
         return self.data_options.load(self.data, seed=self.seed).to(torch.device(self.device))
 
     def column(self, kind: Kind, seed: int | None = None) -> Column:
-        """What the table calls an accuracy."""
+        """The table's column of an accuracy."""
         return Column(self.dataset, kind, self.training.epochs, seed)
 
     def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
@@ -110,9 +110,9 @@ def train_rows(plan: TrainingPlan, seed: int, architectures: Sequence[Architectu
     """Train networks in a worker process and measure them.
 
     Args:
-        plan: How to train.
+        plan: The training plan.
         seed: Seed of initial weights and batches.
-        architectures: Which to train, one after the other.
+        architectures: The architectures to train, one after the other.
 
     Returns:
         For each architecture the fractions of validation and test images that it classifies correctly; NaN for a split

@@ -46,7 +46,7 @@ def train_supernet(
             folder:PATH.
         data_options: Options of the data set.
         network: Size of the supernet.
-        training: How it is trained.
+        training: Training settings.
         seed: Root seed of everything random.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
@@ -63,7 +63,7 @@ def train_supernet(
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     facts = {**device_facts(where, compute), "threads": threads or available_cores(), "seed": seed}
-    # A run goes on with what these words stood for when it began, from whichever folder it is called.
+    # A run continues with the paths that these words meant when it began, whatever the current folder.
     config = SupernetConfig(
         space,
         absolute_data(data, data_options.data_root),
@@ -83,7 +83,7 @@ def train_supernet(
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
         subnets = _probe(run, trainer.data, probe, seed) if probe else None
         losses = [record["train_loss"] for record in folder.read_log()]
-        # The log of a finished run may have got lost.
+        # The log of a finished run may have been lost.
         write_json(folder.result, {"train_loss": losses[-1] if losses else None, "subnets": subnets})
         say(f"supernet: {folder.weights}")
 

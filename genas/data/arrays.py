@@ -11,7 +11,7 @@ from genas.data.source import Pool, Request, Source
 from genas.npz import read_npz
 
 KNOWN = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test", "classes")
-"""The arrays that such a file may hold; the first two are needed."""
+"""The arrays that such a file may hold; the first two are required."""
 
 
 def load_npz(request: Request) -> Source:
@@ -35,13 +35,13 @@ def load_npz(request: Request) -> Source:
     arrays = _read(path)
     if unknown := sorted(set(arrays) - set(KNOWN)):
         raise ValueError(
-            f"{path}: unknown array {unknown[0]!r}; the known ones are {', '.join(KNOWN)}: rename it or leave it out"
+            f"{path}: unknown array {unknown[0]!r}; the known ones are {', '.join(KNOWN)}: rename it or leave it out."
         )
     for key in ("x_train", "y_train"):
         if key not in arrays:
             raise ValueError(
                 f"{path} must hold {key!r}, but holds {sorted(arrays)}; write it with numpy.savez(path, x_train=..., "
-                "y_train=...)"
+                "y_train=...)."
             )
     train = Pool.from_arrays(f"{path}, train", arrays["x_train"], arrays["y_train"])
     return Source(_class_names(path, arrays, train), train, _pool(path, arrays, "valid"), _pool(path, arrays, "test"))
@@ -50,7 +50,7 @@ def load_npz(request: Request) -> Source:
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"no file {path}; npz:PATH needs a file written by numpy.savez with x_train and y_train"
+            f"no file {path}; npz:PATH needs a file written by numpy.savez with x_train and y_train."
         )
     return read_npz(path)
 
@@ -61,7 +61,8 @@ def _pool(path: Path, arrays: dict[str, npt.NDArray[Any]], role: str) -> Pool | 
         return None
     if images is None or labels is None:
         raise ValueError(
-            f"{path}: x_{role} and y_{role} go together, but {'x' if images is None else 'y'}_{role} is missing; add it"
+            f"{path}: x_{role} and y_{role} go together, but {'x' if images is None else 'y'}_{role} is missing; "
+            "add it."
         )
     return Pool.from_arrays(f"{path}, {role}", images, labels)
 
@@ -73,6 +74,6 @@ def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train: Pool) -
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise ValueError(
             f"{path}: classes must be a list of names, but is {names.dtype} of shape {names.shape}; write "
-            "numpy.array(['cat', ...])"
+            "numpy.array(['cat', ...])."
         )
     return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)

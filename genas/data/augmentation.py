@@ -1,4 +1,4 @@
-"""Random changes of training images, a whole batch at once."""
+"""Random augmentation of training images, a whole batch at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Augmentation:
         flip: Mirror each image left to right with probability one half.
         crop_padding: Pixels of border added on each side before a random crop of the original size; 0: no crop.
         cutout: Side in pixels of the square that is blanked, with a centre drawn uniformly from all pixels and clipped
-            at the border; 0: none. For even sides this is the published rule; an odd side is taken as it is (the
+            at the border; 0: none. For even sides this is the published rule; an odd side is used as given (the
             authors' code rounds it down).
 
     Raises:
@@ -39,10 +39,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}; 0 turns it off")
+                raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}; 0 turns it off.")
 
     def __call__(self, images: Tensor, generator: torch.Generator, border: Tensor | float = 0) -> Tensor:
-        """All changes: first crop and mirror, then cutout.
+        """Augmented images: first crop and mirror, then cutout.
 
         Args:
             images: Shape ``(b, channels, size, size)``, pixels (uint8) or normalised (floating).
@@ -54,17 +54,18 @@ class Augmentation:
             New images of the same shape and dtype, in channels-last memory.
 
         Raises:
-            TypeError: If cutout meets pixels: 0 would be black there, not the mean that the published rule blanks with.
+            TypeError: If cutout is applied to pixels: 0 is black there, not the mean with which the published rule
+                blanks.
         """
         if self.cutout and not images.is_floating_point():
             raise TypeError(
                 f"cutout blanks with 0, the mean of normalised images, but got {images.dtype}; normalise first or "
-                "use training_batch"
+                "use training_batch."
             )
         return self.cut(self.moved(images, generator, border), generator)
 
     def moved(self, images: Tensor, generator: torch.Generator, border: Tensor | float = 0) -> Tensor:
-        """Crop and mirror only; arguments and result as of calling the augmentation."""
+        """Crop and mirror only; arguments and result as in a call of the augmentation."""
         if not self.flip and not self.crop_padding:
             return images
         count, channels, size, _ = images.shape

@@ -25,7 +25,7 @@ BLOCK = 250
 @final
 @dataclass(frozen=True)
 class SceneConfig:
-    """How a scene is composed, and so how hard it is. Brightness runs from 0 (black) to 1 (white).
+    """Composition of a scene, which determines its difficulty. Brightness runs from 0 (black) to 1 (white).
 
     A scene is a flat grey background, on which fragments of other digits are painted, then the whole digit that is the
     label, then noise. Each digit is painted in one brightness, as opaque as its ink is dark, so it may be lighter or
@@ -37,8 +37,8 @@ class SceneConfig:
         train: Number of training scenes.
         valid: Number of validation scenes.
         test: Number of test scenes.
-        shares: Shares of the digits that training, validation and test scenes are made of. Scenes are drawn, so a split
-            may have many of few digits.
+        shares: Shares of the digits that training, validation and test scenes are made of. Digits are drawn with
+            replacement, so a split may have many scenes of few digits.
         background: Brightness of the background.
         scale: Pixels of the scene per pixel of the 8x8 originals, of the digit and of the fragments.
         rotation: Largest turn of the digit in degrees, either way; fragments turn freely.
@@ -73,19 +73,19 @@ class SceneConfig:
     def __post_init__(self) -> None:
         for name in ("size", "train", "valid", "test"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, but got {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, but got {getattr(self, name)}.")
         for name in ("rotation", "shift", "fragments", "noise"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}; 0 turns it off")
+                raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}; 0 turns it off.")
         for name in ("background", "scale", "contrast", "fragment_side", "fragment_contrast"):
             least, greatest = getattr(self, name)
             if not 0 <= least <= greatest:
-                raise ValueError(f"{name} must be a range (least, greatest) from 0 on, but got {(least, greatest)}")
+                raise ValueError(f"{name} must be a range (least, greatest) from 0 on, but got {(least, greatest)}.")
         if min(self.shares) <= 0:
-            raise ValueError(f"shares must all be positive, but got {self.shares}")
+            raise ValueError(f"shares must all be positive, but got {self.shares}.")
         if self.scale[0] == 0 or not 0 <= self.inverted <= 1:
             raise ValueError(
-                f"scale must be positive and inverted a probability, but got {self.scale} and {self.inverted}"
+                f"scale must be positive and inverted a probability, but got {self.scale} and {self.inverted}."
             )
 
 
@@ -93,7 +93,7 @@ def load_cluttered_digits(request: Request) -> Source:
     """The scenes of the default settings and seed: one fixed data set.
 
     Args:
-        request: Only the name.
+        request: Must hold the name only.
 
     Returns:
         Pools of training, validation and test scenes.
@@ -105,8 +105,8 @@ def load_cluttered_digits(request: Request) -> Source:
 def cluttered_digits(config: SceneConfig = SceneConfig(), scene_seed: int = 0) -> Source:
     """Compose scenes; equal arguments give equal bytes.
 
-    The 1,797 digits are first divided among the splits, class by class, in proportion to ``config.shares``. So no
-    digit, nor a fragment of it, appears in more than one split. Classes are balanced within one scene.
+    The 1,797 digits are first divided among the splits, class by class, in proportion to ``config.shares``. No digit,
+    nor a fragment of it, appears in more than one split. Classes are balanced within one scene.
 
     Args:
         config: Composition and sizes.
@@ -134,7 +134,7 @@ def cluttered_digits(config: SceneConfig = SceneConfig(), scene_seed: int = 0) -
 
 
 def base_digits(config: SceneConfig, scene_seed: int = 0) -> dict[str, Positions]:
-    """Which of scikit-learn's digits the scenes of each split are made of.
+    """The scikit-learn digits from which the scenes of each split are made.
 
     Args:
         config: The shares.
@@ -169,7 +169,7 @@ def _scenes(
 
 
 def _of_classes(labels: Labels, classes: Labels, rng: np.random.Generator) -> Positions:
-    """For each wanted class one digit of it."""
+    """One digit of each wanted class."""
     by_class = np.argsort(labels, kind="stable")
     counts = np.bincount(labels, minlength=len(DIGITS))
     starts = np.cumsum(counts) - counts
@@ -178,7 +178,7 @@ def _of_classes(labels: Labels, classes: Labels, rng: np.random.Generator) -> Po
 
 
 def _of_other_classes(labels: Labels, classes: Labels, rng: np.random.Generator) -> Positions:
-    """For each class one digit of a different class."""
+    """One digit of a different class for each class."""
     other = (classes + rng.integers(1, len(DIGITS), len(classes))) % len(DIGITS)
     return _of_classes(labels, other, rng)
 
@@ -230,8 +230,7 @@ def _placed(ink: Reals, size: int, centre: Reals, scale: Reals, angle: Reals) ->
     cos, sin = (values[:, None, None] for values in (np.cos(angle) / scale, np.sin(angle) / scale))
     rows = np.arange(size)[None, :, None] - centre[:, 0, None, None]
     columns = np.arange(size)[None, None, :] - centre[:, 1, None, None]
-    # Positions in the digit, in a frame with two empty pixels on each side, kept inside it: all that is far off reads
-    # emptiness.
+    # Positions in the digit, in a frame with two empty pixels on each side, clipped to it: far positions read as empty.
     row = np.clip(cos * rows + sin * columns + (side - 1) / 2 + 2, 0, side + 2)
     column = np.clip(cos * columns - sin * rows + (side - 1) / 2 + 2, 0, side + 2)
     framed = np.pad(ink, ((0, 0), (2, 2), (2, 2))).reshape(-1)

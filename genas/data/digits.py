@@ -36,7 +36,7 @@ def load_digit_images(request: Request) -> Source:
     """The plain digits, a fifth of them as test images: quick to train on, too easy to tell architectures apart.
 
     Args:
-        request: Only the name.
+        request: Must hold the name only.
 
     Returns:
         The pools of training and test images.

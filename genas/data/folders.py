@@ -15,7 +15,7 @@ from genas.data.resizing import resized
 from genas.data.source import Images, Pool, Positions, Request, Source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-"""Files that count as images."""
+"""Suffixes of the files that count as images."""
 
 MEMORY_LIMIT = 8 * 2**30
 """Bytes that the decoded images of one split may take."""
@@ -53,11 +53,11 @@ def load_folder(request: Request) -> Source:
     """
     path = request.path()
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder {path}; folder:PATH needs one sub-folder of images per class")
+        raise FileNotFoundError(f"no folder {path}; folder:PATH needs one sub-folder of images per class.")
     roots = {role: _role_folder(path, names) for role, names in ROLES.items()}
     if roots["train"] is None:
         if present := [str(root) for root in roots.values() if root is not None]:
-            raise ValueError(f"{path} has {present[0]} but no training images; put them into {path / 'train'}")
+            raise ValueError(f"{path} has {present[0]} but no training images; put them into {path / 'train'}.")
         roots["train"] = path
     listings = {role: _list(root) for role, root in roots.items() if root is not None}
     classes = listings["train"].classes
@@ -66,7 +66,7 @@ def load_folder(request: Request) -> Source:
             only = sorted(set(listing.classes) ^ set(classes))
             raise ValueError(
                 f"{listing.root} and {listings['train'].root} must hold the same classes, but {only[0]!r} is in one "
-                "of them only; add or remove it"
+                "of them only; add or remove it."
             )
     grey, size = _inspect([file for listing in listings.values() for file in listing.files], request.image_size)
     pools = {role: _pool(listing, size, grey) for role, listing in listings.items()}
@@ -87,7 +87,7 @@ class _Listing:
 def _role_folder(path: Path, names: Sequence[str]) -> Path | None:
     found = [path / name for name in names if (path / name).is_dir()]
     if len(found) > 1:
-        raise ValueError(f"{found[0]} and {found[1]} mean the same; merge them")
+        raise ValueError(f"{found[0]} and {found[1]} mean the same; merge them.")
     return found[0] if found else None
 
 
@@ -96,7 +96,7 @@ def _list(root: Path) -> _Listing:
     if not folders:
         raise ValueError(
             f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders, "
-            f"none of which may be called {', '.join(itertools.chain(*ROLES.values()))}"
+            f"none of which may be called {', '.join(itertools.chain(*ROLES.values()))}."
         )
     files: list[Path] = []
     labels: list[int] = []
@@ -104,16 +104,20 @@ def _list(root: Path) -> _Listing:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         members = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
         if inner := [entry for entry in entries if entry.is_dir()]:
-            raise ValueError(f"{folder} must hold the images of a class, but holds the folder {inner[0].name}; move it")
+            raise ValueError(
+                f"{folder} must hold the images of a class, but holds the folder {inner[0].name}; move it."
+            )
         if not members:
-            raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
+            raise ValueError(
+                f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder."
+            )
         files += members
         labels += [label] * len(members)
     return _Listing(root, tuple(folder.name for folder in folders), tuple(files), tuple(labels))
 
 
 def _inspect(files: Sequence[Path], image_size: int | None) -> tuple[bool, int]:
-    """Whether all images are grey, and the size they shall have in pixels; from the headers alone."""
+    """Whether all images are grey, and their common size in pixels, from the headers alone."""
     first, *_ = files
     grey, expected = True, _opened(first, lambda image: image.size)
     for file in files:
@@ -121,30 +125,30 @@ def _inspect(files: Sequence[Path], image_size: int | None) -> tuple[bool, int]:
         if mode not in GREY_MODES | COLOUR_MODES:
             raise ValueError(
                 f"{file}: images must have 8 bits per channel, but this one is of Pillow's mode {mode!r}; save it as "
-                "8-bit grey or RGB"
+                "8-bit grey or RGB."
             )
         grey = grey and mode in GREY_MODES
         if image_size is None and (width, height) != expected:
             raise ValueError(
                 f"images must be of one size, but {first} has {expected[0]}x{expected[1]} pixels and {file} has "
-                f"{width}x{height}; give image_size to scale and crop them"
+                f"{width}x{height}; give image_size to scale and crop them."
             )
     if image_size is None and expected[0] != expected[1]:
         raise ValueError(
             f"{first}: images must be square, but are {expected[0]}x{expected[1]} pixels; give image_size to scale "
-            "and crop them"
+            "and crop them."
         )
     return grey, image_size or expected[0]
 
 
 def _opened(file: Path, look: Callable[[Image.Image], T]) -> T:
-    """What ``look`` sees in an image file, with errors that name the file."""
+    """The result of ``look`` for an image file, with errors that name the file."""
     try:
         with Image.open(file) as image:
             return look(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         # Pillow reports damage of some formats as SyntaxError.
-        raise ValueError(f"{file} can not be decoded ({error}); replace or remove it") from error
+        raise ValueError(f"{file} cannot be decoded ({error}); replace or remove it.") from error
 
 
 def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
@@ -155,8 +159,8 @@ def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
         if needed > MEMORY_LIMIT:
             raise ValueError(
                 f"{listing.root}: {len(positions)} images of {size}x{size} pixels need {needed / 2**30:.1f} GiB of "
-                "memory, "
-                f"more than {MEMORY_LIMIT / 2**30:.1f}; give a smaller image_size, or max_train, max_valid and max_test"
+                f"memory, more than {MEMORY_LIMIT / 2**30:.1f}; give a smaller image_size, or max_train, max_valid and "
+                "max_test."
             )
         images = np.empty((len(positions), size, size, channels), dtype=np.uint8)
         for target, position in zip(images, positions, strict=True):
@@ -167,7 +171,7 @@ def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
 
 
 def _decoded(image: Image.Image, size: int, grey: bool) -> Images:
-    # Cameras store a turned picture as it was taken and write the turn beside it.
+    # Cameras store a rotated picture as it was taken and note the rotation beside it.
     upright = ImageOps.exif_transpose(image)
     plain = resized(upright.convert("L" if grey else "RGB"), size)
     return np.asarray(plain).reshape(size, size, -1)

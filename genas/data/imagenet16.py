@@ -20,11 +20,11 @@ MEAN, STD = (122.68, 116.66, 104.01), (63.22, 61.26, 65.09)
 
 TRAIN_FILES = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 TEST_FILE = "val_data"
-CURE = "get the official files train_data_batch_1 .. 10 and val_data of ImageNet16 (image-net.org, downsampled images)"
+CURE = "get the official files train_data_batch_1 .. 10 and val_data of ImageNet16 (image-net.org, downsampled images)."
 
 
 def load_imagenet16(request: Request) -> Source:
-    """Read the batch files in ``data_root`` or its sub-folder ``ImageNet16``, running no code they may carry.
+    """Read the batch files in ``data_root`` or its sub-folder ``ImageNet16``, without running code that they may carry.
 
     NAS-Bench-201 halves the 6,000 official validation images into "x-valid" and "x-test"; its list can be given as a
     split file.

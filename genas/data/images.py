@@ -36,17 +36,17 @@ class Split:
         if self.images.dtype != torch.uint8 or self.labels.dtype != torch.int64:
             raise TypeError(
                 f"a split holds uint8 images and int64 labels, but got {self.images.dtype} and {self.labels.dtype}; "
-                "convert them first"
+                "convert them first."
             )
         if self.images.ndim != 4 or self.images.shape[2] != self.images.shape[3] or 0 in self.images.shape:
             raise ValueError(
                 f"images must have shape (n, channels, size, size) with n > 0, but got {tuple(self.images.shape)}; "
-                "crop or resize them"
+                "crop or resize them."
             )
         if self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"every image needs one label: {len(self.images)} images came with labels of shape "
-                f"{tuple(self.labels.shape)}"
+                f"{tuple(self.labels.shape)}."
             )
 
     @classmethod
@@ -80,7 +80,7 @@ class ImageData:
     """A data set ready for training: all its images in memory, on one device.
 
     Args:
-        name: The name that it was loaded by.
+        name: The name under which it was loaded.
         class_names: One name per class, in label order.
         mean: Mean of ``x / 255`` per channel.
         std: Standard deviation of ``x / 255`` per channel.
@@ -88,8 +88,8 @@ class ImageData:
         valid: The images that architectures are compared on; never test images.
         test: The images of the final report, if there are any.
         flip: Whether a mirrored image still shows its class (a mirrored digit does not).
-        crop_padding: Pixels of black border of the random crop that suits the image size.
-        split_source: Where the validation split comes from, in words.
+        crop_padding: Width in pixels of the black border for the random crop, suited to the image size.
+        split_source: Source of the validation split, in words.
         valid_from_train: Whether the validation images were set aside from the training images of the data set.
 
     Raises:
@@ -114,19 +114,19 @@ class ImageData:
                 raise ValueError(
                     f"{self.name}: all splits must hold images of one shape, but train has "
                     f"{tuple(self.train.images.shape[1:])} "
-                    f"and {role} has {tuple(split.images.shape[1:])}; give image_size to resize them"
+                    f"and {role} has {tuple(split.images.shape[1:])}; give image_size to resize them."
                 )
             lowest, highest = int(split.labels.min()), int(split.labels.max())
             if lowest < 0 or highest >= self.num_classes:
                 raise ValueError(
                     f"{self.name}: labels must lie in 0..{self.num_classes - 1}, but those of {role} span "
-                    f"{lowest}..{highest}"
+                    f"{lowest}..{highest}."
                 )
         if not len(self.mean) == len(self.std) == self.image_channels or min(self.std) <= 0:
             raise ValueError(
                 f"{self.name}: normalisation needs a mean and a positive std for each of {self.image_channels} "
                 "channels, "
-                f"but got mean {self.mean} and std {self.std}"
+                f"but got mean {self.mean} and std {self.std}."
             )
 
     @property

@@ -1,4 +1,4 @@
-"""``load_data``: a name to tensors. Loaders know files, this module knows splits, subsets and normalisation."""
+"""``load_data``: data sets as tensors, by name. Loaders read files; this module splits, limits and normalises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for _name, _loader in {
 
 
 NAMED_WITH_PATH = frozenset({"npz", "folder"})
-"""Data sets whose name goes on with a colon and a path. What follows the colon of another package's is its own."""
+"""Data sets whose name continues with a colon and a path. Other packages' data sets read theirs as they like."""
 
 
 def load_data(
@@ -66,13 +66,13 @@ def load_data(
         data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
         download: Fetch missing files, where torchvision knows how.
         image_size: Height and width in pixels to scale (shorter side) and crop (centre) to; by default as stored.
-        split: Who validates. ``auto``: validation images of the files, else the published split of ``cifar10``, else
-            ``stratified``; ``nasbench201``: the published CIFAR-10 split; ``stratified``: a share of the training
-            images, drawn by ``seed`` with the classes in proportion; ``file:PATH``: lists of positions, see
-            :func:`genas.data.splits.read_split_file`.
+        split: Source of the validation images. ``auto``: validation images of the files, else the published split of
+            ``cifar10``, else ``stratified``; ``nasbench201``: the published CIFAR-10 split; ``stratified``: a share of
+            the training images, drawn by ``seed`` with the classes in proportion; ``file:PATH``: lists of positions,
+            see :func:`genas.data.splits.read_split_file`.
         valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
         seed: Seed of the stratified split and of the subsets.
-        max_train: Use at most so many training images, drawn by ``seed`` with the classes in proportion.
+        max_train: Use at most this many training images, drawn by ``seed`` with the classes in proportion.
         max_valid: The same for validation.
         max_test: The same for test.
 
@@ -96,17 +96,17 @@ def load_data(
         "max_test": max_test,
     }.items():
         if value is not None and value < 1:
-            raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit")
+            raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit.")
     kind, _, argument = name.partition(":")
     root = None if data_root is None else Path(data_root)
     source = LOADERS[kind](Request(name, argument, root, download, image_size))
     if max_train is not None and max_train < len(source.class_names):
         raise ValueError(
-            f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}"
+            f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}."
         )
     parts = partition(source, split, valid_fraction, seed)
     if max_test is not None and "test" not in parts.shares:
-        raise ValueError(f"max_test limits the test images, but {name!r} has none; leave it out")
+        raise ValueError(f"max_test limits the test images, but {name!r} has none; leave it out.")
     limits = {"train": max_train, "valid": max_valid, "test": max_test}
     splits = {
         role: _read(_limited(share, limits[role], seed, role), image_size) for role, share in parts.shares.items()
@@ -128,7 +128,7 @@ def _read(share: Share, image_size: int | None) -> Split:
     elif images.shape[1] != images.shape[2]:
         raise ValueError(
             f"{share.pool.origin}: images must be square, but are {images.shape[1]}x{images.shape[2]} pixels; give "
-            "image_size to scale and crop them"
+            "image_size to scale and crop them."
         )
     return Split.from_arrays(images, share.labels)
 
@@ -166,7 +166,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         Mean and standard deviation per channel.
 
     Raises:
-        ValueError: If a channel has one value only, which can not be normalised.
+        ValueError: If a channel has one value only, which cannot be normalised.
 
     Example:
         >>> channel_statistics(np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1))
@@ -180,7 +180,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         if np.count_nonzero(counts) == 1:
             raise ValueError(
                 f"all training images have the value {counts.argmax()} everywhere in channel {channel}; "
-                "they show nothing to learn from"
+                "they show nothing to learn from."
             )
         number, total, squares = (int(counts @ np.arange(256) ** power) for power in (0, 1, 2))
         means.append(total / (255 * number))

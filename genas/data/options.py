@@ -11,16 +11,16 @@ from genas.data.load import load_data
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What :func:`load_data` takes besides the name.
+    """Arguments of :func:`load_data` besides name and seed.
 
     Args:
         data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
         download: Fetch missing files, where torchvision knows how.
         image_size: Height and width in pixels to scale and crop to; by default as stored.
-        split: Who validates: ``auto``, ``nasbench201`` (the published CIFAR-10 split), ``stratified``, or
-            ``file:PATH``.
+        split: Source of the validation images: ``auto``, ``nasbench201`` (the published CIFAR-10 split),
+            ``stratified``, or ``file:PATH``.
         valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
-        max_train: Use at most so many training images, with the classes in proportion.
+        max_train: Use at most this many training images, with the classes in proportion.
         max_valid: The same for validation.
         max_test: The same for test.
     """

@@ -1,4 +1,4 @@
-"""The choice among the splits: which images of a source train, validate and test."""
+"""Division of a source's images into training, validation and test images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genas.data.splits import NASBENCH201_IMAGES, nasbench201_split, read_split_
 from genas.seeding import generator
 
 SPLITS = ("auto", "nasbench201", "stratified", "file:PATH")
-"""What may be asked for."""
+"""The known splits."""
 
 
 @final
@@ -22,8 +22,8 @@ class Share:
     """Some images of a pool.
 
     Args:
-        pool: Where they are.
-        positions: Which of them, increasing.
+        pool: The pool.
+        positions: Their positions in it, increasing.
     """
 
     pool: Pool
@@ -44,11 +44,11 @@ class Share:
 @final
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Which images have which role.
+    """The images of each role.
 
     Args:
         shares: By role: ``train``, ``valid`` and, where there are test images, ``test``.
-        origin: Where the validation images come from, in words.
+        origin: Source of the validation images, in words.
     """
 
     shares: dict[str, Share]
@@ -61,29 +61,29 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
     Args:
         source: The pools.
         split: One of :data:`SPLITS`.
-        valid_fraction: For stratified splits; ``None`` means one half.
-        seed: Of stratified splits.
+        valid_fraction: Share that a stratified split sets aside; ``None`` means one half.
+        seed: Seed of stratified splits.
 
     Returns:
-        The roles.
+        The images by role.
 
     Raises:
         ValueError: If the split is unknown, does not fit the source, or ``valid_fraction`` would do nothing.
     """
     kind, _, path = split.partition(":")
     if kind not in {"auto", "nasbench201", "stratified", "file"} or (kind == "file") != bool(path):
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but got {split!r}.")
     if kind == "auto" and source.nasbench201:
         kind = "nasbench201"
     if source.valid is not None and kind != "auto":
         raise ValueError(
             f"{source.valid.origin}: the files hold their own validation images, so split must be 'auto', but got "
-            f"{split!r}; remove those images or the option"
+            f"{split!r}; remove those images or the option."
         )
     if kind != "stratified" and valid_fraction is not None and (kind != "auto" or source.valid or source.evaluation):
         raise ValueError(
             f"valid_fraction={valid_fraction} does nothing here, where the validation images are given; leave it out "
-            "or choose split='stratified'"
+            "or choose split='stratified'."
         )
     if source.valid is not None:
         return _with_test(
@@ -104,7 +104,7 @@ def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tu
         if len(pool.labels) != NASBENCH201_IMAGES:
             raise ValueError(
                 f"{pool.origin}: the nasbench201 split divides the {NASBENCH201_IMAGES} training images of CIFAR-10 "
-                f"in the official order, but there are {len(pool.labels)}; choose split='stratified'"
+                f"in the official order, but there are {len(pool.labels)}; choose split='stratified'."
             )
         return *nasbench201_split(), "official NAS-Bench-201 split (seed 1021)"
     parts = stratified_split(pool.labels, fraction, generator(seed, "data", "split"))

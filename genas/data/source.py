@@ -1,4 +1,4 @@
-"""What a loader is asked and what it answers: labelled pools of images, before any split is made."""
+"""Requests to loaders, and their answers: labelled pools of images, before any split is made."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Positions = npt.NDArray[np.int64]
 @final
 @dataclass(frozen=True)
 class Request:
-    """What the user said about where the images are.
+    """The user's request for a data set: its name and the place of its files.
 
     Args:
         name: The full name of the data set, such as ``npz:flowers.npz``.
-        argument: What follows the colon of the name; empty if there is none.
+        argument: The part of the name after the colon; empty if there is none.
         data_root: Folder of downloaded data sets; relative paths of ``npz:`` and ``folder:`` start here.
         download: Whether missing files may be fetched.
         image_size: Wanted height and width in pixels; ``None``: as stored.
@@ -40,7 +40,7 @@ class Request:
     image_size: int | None = None
 
     def path(self) -> Path:
-        """Where the files of ``NAME:PATH`` are.
+        """Path of the files of ``NAME:PATH``.
 
         Returns:
             The path after the colon, below ``data_root`` if it is relative.
@@ -49,12 +49,12 @@ class Request:
             ValueError: If there is no path or a download is asked for.
         """
         if not self.argument:
-            raise ValueError(f"{self.name!r} must be followed by a path, as in '{self.name.rstrip(':')}:PATH'")
+            raise ValueError(f"{self.name!r} must be followed by a path, as in '{self.name.rstrip(':')}:PATH'.")
         self.refuse_download()
         return (self.data_root or Path()).expanduser() / Path(self.argument).expanduser()
 
     def root(self) -> Path:
-        """Where downloaded data sets are.
+        """Folder of downloaded data sets.
 
         Returns:
             The folder.
@@ -65,36 +65,35 @@ class Request:
         self.refuse_argument()
         if self.data_root is None:
             raise ValueError(
-                f"{self.name!r} is read from files: say with data_root in which folder they are (or shall be "
-                "downloaded to)"
+                f"{self.name!r} is read from files: give their folder, or where to download them, as data_root."
             )
         return self.data_root.expanduser()
 
     def refuse_files(self) -> None:
-        """Raises ``ValueError`` unless the name stands alone, as for the embedded data sets."""
+        """Raise ``ValueError`` unless the name stands alone, as for the embedded data sets."""
         self.refuse_argument()
         self.refuse_download()
         if self.data_root is not None:
-            raise ValueError(f"{self.name!r} is embedded and reads no files; leave data_root out")
+            raise ValueError(f"{self.name!r} is embedded and reads no files; leave data_root out.")
 
     def refuse_argument(self) -> None:
-        """Raises ``ValueError`` if something follows the name."""
+        """Raise ``ValueError`` if something follows the name."""
         if self.argument:
             raise ValueError(
                 f"{self.name!r}: this data set takes no path, but got {self.argument!r}; write only the part before "
-                "the colon"
+                "the colon."
             )
 
     def refuse_download(self) -> None:
-        """Raises ``ValueError`` if a download is asked for."""
+        """Raise ``ValueError`` if a download is asked for."""
         if self.download:
-            raise ValueError(f"{self.name!r} can not be downloaded; leave download out")
+            raise ValueError(f"{self.name!r} cannot be downloaded; leave download out.")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Labelled images that are read once it is known which of them are wanted.
+    """Labelled images, which are read once it is known which of them are needed.
 
     Args:
         origin: The file or folder, for error messages.
@@ -102,7 +101,7 @@ class Pool:
         read: Maps positions of shape ``(k,)`` to images of shape ``(k, height, width, channels)``.
 
     Raises:
-        ValueError: If there are no images, or the labels are no class indices.
+        ValueError: If there are no images, or the labels are not class indices.
     """
 
     origin: str
@@ -111,11 +110,11 @@ class Pool:
 
     def __post_init__(self) -> None:
         if not len(self.labels):
-            raise ValueError(f"{self.origin} holds no images; at least one of each class is needed")
+            raise ValueError(f"{self.origin} holds no images; at least one of each class is needed.")
         if self.labels.min() < 0:
             raise ValueError(
                 f"{self.origin}: labels must be class indices 0, 1, ..., but the smallest is {self.labels.min()}; "
-                "renumber them"
+                "renumber them."
             )
 
     @classmethod
@@ -137,7 +136,7 @@ class Pool:
         _check_labels(origin, labels)
         if len(images) != len(labels):
             raise ValueError(
-                f"{origin}: every image needs one label, but there are {len(images)} images and {len(labels)} labels"
+                f"{origin}: every image needs one label, but there are {len(images)} images and {len(labels)} labels."
             )
         pixels = images if images.ndim == 4 else images[..., np.newaxis]
         return cls(origin, labels.astype(np.int64), lambda positions: pixels[positions])
@@ -148,37 +147,37 @@ def _check_images(origin: str, images: npt.NDArray[Any]) -> None:
         cure = "multiply by 255 if they span 0..1, round, " if images.dtype.kind == "f" else "scale them to 0..255 "
         raise TypeError(
             f"{origin}: images must be uint8 pixels 0..255, but are {images.dtype}; {cure}and convert with "
-            ".astype(numpy.uint8)"
+            ".astype(numpy.uint8)."
         )
     if images.ndim not in {3, 4} or 0 in images.shape[1:]:
         raise ValueError(
             f"{origin}: images must have shape (n, height, width) or (n, height, width, channels), but have "
-            f"{images.shape}; reshape them"
+            f"{images.shape}; reshape them."
         )
     if images.ndim == 4 and images.shape[1] in {1, 3} and images.shape[2] > 3 and images.shape[3] not in {1, 3}:
         raise ValueError(
-            f"{origin}: channels must come last, but the shape is {images.shape}; write images.transpose(0, 2, 3, 1)"
+            f"{origin}: channels must come last, but the shape is {images.shape}; write images.transpose(0, 2, 3, 1)."
         )
 
 
 def _check_labels(origin: str, labels: npt.NDArray[Any]) -> None:
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"{origin}: labels must be integers, but are {labels.dtype}; number the classes 0, 1, ...")
+        raise TypeError(f"{origin}: labels must be integers, but are {labels.dtype}; number the classes from 0.")
     if labels.ndim != 1:
         raise ValueError(
             f"{origin}: labels must have shape (n,), but have {labels.shape}; one-hot rows need argmax(1), a column "
-            "reshape(-1)"
+            "reshape(-1)."
         )
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set as its files hold it.
+    """A data set as it is stored in its files.
 
     Args:
         class_names: One name per class, in label order.
-        train: Training images; the validation split is taken from them unless one of the next two is there.
+        train: Training images; the validation split is taken from them unless ``valid`` or ``evaluation`` is given.
         valid: Images that the files set aside for validation.
         test: Test images.
         evaluation: One set that the published protocol halves into validation and test images. Excludes ``valid`` and
@@ -206,25 +205,25 @@ class Source:
     def __post_init__(self) -> None:
         if self.evaluation is not None and not self.valid is self.test is None:
             raise ValueError(
-                "evaluation images are halved into validation and test images; give them or those, not both"
+                "evaluation images are halved into validation and test images; give them or those, not both."
             )
         if (self.mean is None) != (self.std is None):
-            raise ValueError(f"mean and std go together, but got {self.mean} and {self.std}")
+            raise ValueError(f"mean and std go together, but got {self.mean} and {self.std}.")
         known = len(self.class_names)
         for pool in (self.train, self.valid, self.test, self.evaluation):
             if pool is not None and pool.labels.max() >= known:
                 raise ValueError(
                     f"{pool.origin}: labels must lie in 0..{known - 1} (the {known} classes of the training images), "
-                    f"but the largest is {pool.labels.max()}; renumber them or give all class names"
+                    f"but the largest is {pool.labels.max()}; renumber them or give all class names."
                 )
         missing = np.flatnonzero(np.bincount(self.train.labels, minlength=known) == 0)
         if len(missing):
             names = ", ".join(f"{label} ({self.class_names[label]})" for label in missing[:5])
             raise ValueError(
                 f"{self.train.origin}: every class needs training images, but {len(missing)} of {known} have none: "
-                f"{names}; add images, or renumber the labels without gaps"
+                f"{names}; add images, or renumber the labels without gaps."
             )
         if known < 2:
             raise ValueError(
-                f"{self.train.origin}: at least two classes are needed, but there is only {self.class_names[0]!r}"
+                f"{self.train.origin}: at least two classes are needed, but there is only {self.class_names[0]!r}."
             )

@@ -1,4 +1,4 @@
-"""Who trains and who judges: published, given and stratified splits of labelled images."""
+"""Published, given and stratified splits of labelled images into training and validation images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def nasbench201_split() -> tuple[Positions, Positions]:
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Positions:
     """A random order in which every prefix holds the classes in proportion.
 
-    Within its class of ``c`` images the k-th (from 0, in random order) stands at ``k / c`` of the way; ties between
+    Within its class of ``c`` images the k-th (from 0, in random order) is placed at ``k / c`` of the way; ties between
     classes are in random order too. So a prefix holds each class within one image of its share, and a prefix of as many
     images as there are classes holds every class.
 
@@ -67,18 +67,19 @@ def stratified_split(labels: Labels, valid_fraction: float, rng: np.random.Gener
 
     Args:
         labels: Class indices, shape ``(n,)``.
-        valid_fraction: Share of the images that validate, strictly between 0 and 1.
+        valid_fraction: Share of the validation images, strictly between 0 and 1.
         rng: Source of the split.
 
     Returns:
-        Increasing positions for training and for validation. Every class trains, also one with a single image.
+        Increasing positions for training and for validation. Every class has training images, even one with a single
+        image.
 
     Raises:
         ValueError: If the fraction is out of range or leaves a part too few images.
     """
     if not 0 < valid_fraction < 1:
         raise ValueError(
-            f"valid_fraction must lie strictly between 0 and 1, but got {valid_fraction}; 0.5 is customary"
+            f"valid_fraction must lie strictly between 0 and 1, but got {valid_fraction}; 0.5 is customary."
         )
     num_train = len(labels) - round(len(labels) * valid_fraction)
     num_classes = len(np.unique(labels))
@@ -86,7 +87,7 @@ def stratified_split(labels: Labels, valid_fraction: float, rng: np.random.Gener
         raise ValueError(
             f"a split needs a validation image and a training image of each of {num_classes} classes, but "
             f"valid_fraction={valid_fraction} "
-            f"leaves {num_train} of {len(labels)} images for training; change it or add images"
+            f"leaves {num_train} of {len(labels)} images for training; change it or add images."
         )
     order = stratified_order(labels, rng)
     return np.sort(order[:num_train]), np.sort(order[num_train:])
@@ -107,11 +108,11 @@ def stratified_subset(labels: Labels, size: int, rng: np.random.Generator) -> Po
 
 
 def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Positions, Positions]:
-    """Two lists of positions from a file.
+    """The two lists of positions in a split file.
 
     Args:
         path: ``.npz`` with two integer arrays, or JSON with two lists of integers; the benchmark's own files, which
-            wrap each list as ``[type, values]`` with the values as texts, are read as well.
+            wrap each list as ``[type, values]`` with the values as strings, are read as well.
         keys: Names of the two lists, such as ``("train", "valid")``.
         sizes: Number of images that the positions index.
 
@@ -120,32 +121,32 @@ def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Posi
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it can not be read, a list is missing or empty, or positions are repeated, shared or out of
+        ValueError: If it cannot be read, a list is missing or empty, or positions are repeated, shared or out of
             range.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"no split file at {path}; write it as .npz or JSON with the lists {keys[0]!r} and {keys[1]!r}"
+            f"no split file at {path}; write it as .npz or JSON with the lists {keys[0]!r} and {keys[1]!r}."
         )
     try:
         found = _positions_by_key(path)
     except (ValueError, OSError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} is no split file ({error}); it must be .npz or JSON with lists of positions"
+            f"{path} is not a split file ({error}); it must be .npz or JSON with lists of positions."
         ) from error
     if absent := [key for key in keys if not len(found.get(key, ()))]:
         raise ValueError(
             f"{path} must hold the lists {keys[0]!r} and {keys[1]!r}, but {absent[0]!r} is missing or empty; it "
-            f"holds {sorted(found)}"
+            f"holds {sorted(found)}."
         )
     first, second = (np.sort(found[key]) for key in keys)
     both = np.concatenate([first, second])
     if len(np.unique(both)) != len(both):
-        raise ValueError(f"{path}: a position may stand in {keys[0]!r} or in {keys[1]!r}, once, but some are repeated")
+        raise ValueError(f"{path}: a position may be in {keys[0]!r} or in {keys[1]!r}, once, but some are repeated.")
     if both.min() < 0 or both.max() >= sizes:
         raise ValueError(
             f"{path}: positions must lie in 0..{sizes - 1}, but span {both.min()}..{both.max()}; the file belongs to "
-            "other data"
+            "other data."
         )
     return first, second
 
@@ -158,7 +159,7 @@ def _positions_by_key(path: Path) -> dict[str, Positions]:
 
 
 def _unwrapped(values: Any) -> npt.NDArray[Any]:
-    """The values of ``["int", ["0", "5", ...]]`` as numbers; anything else as it is."""
+    """The values of ``["int", ["0", "5", ...]]`` as numbers; anything else as an array."""
     if len(values) == 2 and isinstance(values[1], list):
         return np.array([int(value) for value in values[1]])
     return np.array(values)

@@ -75,7 +75,7 @@ def _pools(request: Request, class_name: str, read: Callable[[Callable[..., Any]
         from torchvision import datasets
     except ImportError as error:
         raise ImportError(
-            f"{request.name!r} is read by torchvision, which is not installed: run  pip install torchvision"
+            f"{request.name!r} is read by torchvision, which is not installed: run  pip install torchvision."
         ) from error
     try:
         train, test = (read(getattr(datasets, class_name), training) for training in (True, False))
@@ -83,9 +83,9 @@ def _pools(request: Request, class_name: str, read: Callable[[Callable[..., Any]
         # RuntimeError is torchvision's "not found or corrupted"; the others come from damaged files that it does not
         # verify.
         cure = (
-            "check the network and the folder"
+            "check the network and the folder."
             if request.download
-            else "give download to fetch it, or another data_root"
+            else "give download to fetch it, or another data_root."
         )
         raise FileNotFoundError(f"{request.name!r} is missing or damaged in {root} ({error}); {cure}") from error
     return Pool.from_arrays(f"{request.name} in {root}, train", *train), Pool.from_arrays(

@@ -1,4 +1,4 @@
-"""What people look at: pictures, and results as text."""
+"""Results for readers: pictures and text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much metrics agree with each other."""
+"""Agreement of metrics with each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Agreement:
 
     Args:
         labels: Names of the metrics.
-        taus: Of every supernet, shape ``(supernets, metrics, metrics)``; NaN where a metric ranks nothing.
+        taus: Tau-b in every supernet, shape ``(supernets, metrics, metrics)``; NaN where a metric ranks nothing.
     """
 
     labels: tuple[str, ...]
@@ -35,7 +35,7 @@ class Agreement:
         """Compare all pairs.
 
         Args:
-            metrics: Of the same supernets, or of none.
+            metrics: Metrics of the same supernets, or of none.
 
         Returns:
             The agreement.
@@ -61,7 +61,7 @@ class Agreement:
         return {"metrics": list(self.labels), "supernets": values}
 
     def rows(self) -> list[list[str]] | None:
-        """A table for people: header and rows; ``None`` where there is nothing to compare, or too much to print."""
+        """A text table: header and rows; ``None`` where there is nothing to compare, or too much to print."""
         if not 2 <= len(self.labels) <= _MOST:
             return None
         numbers = [f"({place + 1})" for place in range(len(self.labels))]

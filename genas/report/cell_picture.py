@@ -48,13 +48,13 @@ def draw_architecture(
     leads through them, are faint.
 
     Args:
-        space: Where the architecture comes from.
+        space: Space of the architecture.
         architecture: Valid in ``space``.
         path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
         title: One line above the picture, shortened where it is long.
 
     Raises:
-        ValueError: If the suffix is another one or the architecture is not valid.
+        ValueError: If the suffix is not one of these or the architecture is not valid.
     """
     save_figure(lambda: architecture_figure(space, architecture, title), path)
 
@@ -63,12 +63,12 @@ def architecture_figure(space: SearchSpace, architecture: Architecture, title: s
     """Return the picture of :func:`draw_architecture` as a figure of its own, for reports that arrange several.
 
     Args:
-        space: Where the architecture comes from.
+        space: Space of the architecture.
         architecture: Valid in ``space``.
         title: One line above the picture, shortened where it is long.
 
     Returns:
-        A figure that pyplot does not know of, as large as the cells need.
+        A figure that pyplot does not manage, as large as the cells need.
     """
     title = shortened(title, _TITLE_LENGTH)
     genes = space.split(space.check(architecture))
@@ -122,7 +122,7 @@ class _Graph:
             for position, gene in enumerate(genes)
             if gene != NONE
         ]
-        # Nodes in a fixed order where a cell is a chain anyway; else as near to the inputs as their edges let them.
+        # Nodes in a fixed order where a cell is a chain anyway; else as near to the inputs as their edges allow.
         shown = cell.edges if cell.output == "last" else [(edge.source, edge.target) for edge in edges]
         depths = [0] * cell.num_nodes
         for source, target in sorted(shown, key=lambda edge: edge[1]):

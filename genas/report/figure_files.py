@@ -1,4 +1,4 @@
-"""Pictures that are the same files whenever and wherever they are made."""
+"""Reproducible picture files: the same bytes whenever and wherever they are made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""What ``savefig`` is to leave out, by the suffix of the file: dates and versions."""
+"""Metadata that ``savefig`` leaves out, by file suffix: dates and versions."""
 
 
 def figure_style() -> AbstractContextManager[None]:
-    """Return a context in which pictures come out the same for everybody: with the font that matplotlib brings."""
+    """Return a context in which pictures look the same everywhere: with the font shipped with matplotlib."""
     return matplotlib.rc_context(
         {
             "svg.hashsalt": "genas",
@@ -42,11 +42,11 @@ def save_figure(draw: Callable[[], Figure], path: str | os.PathLike[str]) -> Non
     """Draw a figure into a file.
 
     Args:
-        draw: Makes the figure; called when the name is known to be good.
+        draw: Makes the figure; called once the name has been checked.
         path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
 
     Raises:
-        ValueError: If the suffix is another one.
+        ValueError: If the suffix is not one of these.
     """
     target = Path(path)
     if target.suffix not in _METADATA:

@@ -1,4 +1,4 @@
-"""Where to put the nodes, curves and labels of a small directed graph that reads from left to right."""
+"""Layout of a small directed graph from left to right: positions of its nodes, curves and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Point = tuple[float, float]
 """x to the right and y upwards, in inches."""
 
 Link = tuple[int, int]
-"""Two things in columns next to each other, the left one first."""
+"""Two items in adjacent columns, the left one first."""
 
 _VERTICAL_GAP = 0.09
 _CURVE = 0.3
@@ -35,7 +35,7 @@ class Layout:
         routes: For every edge the points that its curve passes horizontally, from the source's centre to the target's.
             It bends between columns only; a label lies between the last two points before the target.
         labels: For every edge the centre of its label.
-        size: Width and height of it all.
+        size: Total width and height.
     """
 
     nodes: tuple[Point, ...]
@@ -52,8 +52,8 @@ def layered_layout(
 ) -> Layout:
     """Place a graph in columns: nodes by depth, and between two depths the labels of the edges that end in the second.
 
-    Labels and nodes never overlap: those of one column are stacked, with room between them for the edges that pass.
-    The order in a column has few crossings, the heights keep connected things level (least squares).
+    Labels and nodes never overlap: those of one column are stacked, with room between them for the edges that pass. The
+    order in a column has few crossings; the heights keep connected items level (least squares).
 
     Args:
         depths: Column of every node, from 0.
@@ -156,20 +156,20 @@ def _untangled(order: list[list[int]], links: list[Link], rivals: list[tuple[Lin
 
 
 def _places(order: list[list[int]]) -> dict[int, float]:
-    """Return the height of everything in units of one, every column centred at 0, downwards."""
+    """Return the place of every item in its column, counted downwards with the column's centre at 0."""
     return {thing: row - (len(column) - 1) / 2 for column in order for row, thing in enumerate(column)}
 
 
 def _tangle(order: list[list[int]], links: list[Link], rivals: list[tuple[Link, Link]]) -> tuple[int, float]:
-    """Return the number of crossings, then the height that all links climb or fall together."""
+    """Return the number of crossings, then the sum of the height differences of all links."""
     place = _places(order)
     crossings = sum((place[a] - place[c]) * (place[b] - place[d]) < 0 for (a, b), (c, d) in rivals)
     return crossings, sum(abs(place[a] - place[b]) for a, b in links)
 
 
 def _heights(columns: list[list[int]], links: list[Link], sizes: list[Size], num_nodes: int) -> list[float]:
-    """Return y of everything: level links in the sense of least squares, nothing closer than the gap."""
-    # The unknowns of a column are the height of its lowest thing and the distances above, which have a lower bound.
+    """Return the y of every item: links as level as possible (least squares), items at least the gap apart."""
+    # The unknowns of a column are the height of its lowest item and the distances above, which have a lower bound.
     rows = np.zeros((len(sizes), len(sizes)))
     lower = np.full(len(sizes), -np.inf)
     for column in columns:
@@ -179,7 +179,7 @@ def _heights(columns: list[list[int]], links: list[Link], sizes: list[Size], num
                 lower[thing] = (sizes[thing][1] + sizes[below[-1]][1]) / 2 + _VERTICAL_GAP
             below.append(thing)
             rows[thing, below] = 1
-    # An edge that passes several columns shall be straight there; its ends may bend.
+    # An edge that passes several columns should be straight there; its ends may bend.
     weights = [12.0 if min(a, b) >= num_nodes else 1.0 for a, b in links]
     level = np.array([weight * (rows[a] - rows[b]) for weight, (a, b) in zip(weights, links, strict=True)])
     centred = 0.05 * rows
@@ -190,7 +190,7 @@ def _heights(columns: list[list[int]], links: list[Link], sizes: list[Size], num
 
 
 def _centres(columns: list[list[int]], links: list[Link], sizes: list[Size], ys: list[float]) -> list[float]:
-    """Return x of everything: each column centred, more room between columns where a curve is steep."""
+    """Return the x of every item: each column centred, with more room between columns where a curve is steep."""
     xs = [0.0] * len(sizes)
     right = 0.0
     for number, column in enumerate(columns):

@@ -1,4 +1,4 @@
-"""How metrics ranked architectures: as JSON, as a table for people, as a file of scores."""
+"""Rankings of architectures by metrics: as JSON, as a text table, as a file of scores."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ScoredMetric:
     """A metric and its scores.
 
     Args:
-        label: Its name in results, each once.
-        is_baseline: Whether it is there for comparison: the bare number, more is better.
+        label: Its unique name in results.
+        is_baseline: Whether it is a baseline: a bare number of which more is better.
         scores: Higher is better, NaN where it failed; one array of shape ``(n,)`` for each supernet, or one in all
             where they are the same for all: a baseline, a training-free metric on the same images.
         unit: Their unit, empty for a bare number.
@@ -37,7 +37,7 @@ class ScoredMetric:
 
     @property
     def failures(self) -> list[int]:
-        """How many scores of each supernet are NaN."""
+        """Number of NaN scores of each supernet."""
         return [int(np.isnan(scores).sum()) for scores in self.scores]
 
 
@@ -48,7 +48,7 @@ class RankedMetric:
 
     Args:
         metric: The metric.
-        statistics: Of each supernet, as :func:`genas.metrics.ranking_statistics` names them.
+        statistics: Statistics of each supernet, named as by :func:`genas.metrics.ranking_statistics`.
     """
 
     metric: ScoredMetric
@@ -59,11 +59,11 @@ class RankedMetric:
         return np.array([each[name].value for each in self.statistics])
 
     def text(self, name: str, digits: int = 3, *, interval: bool = False) -> str:
-        """One statistic for people.
+        """One statistic as text.
 
         Args:
-            name: Which.
-            digits: After the point.
+            name: Name of the statistic.
+            digits: Number of decimals.
             interval: Whether to show the interval, where there is one supernet.
 
         Returns:
@@ -105,10 +105,10 @@ class RankedMetric:
 @final
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well metrics rank architectures against one column of truth.
+    """The ranking of architectures by metrics against one column of truth.
 
     Args:
-        column: What the accuracies mean.
+        column: Meaning of the accuracies.
         truth: In percent, shape ``(n,)``.
         ceiling: The noise ceiling of the truth, where it is known.
         metrics: The metrics, in the order in which they are shown.
@@ -129,15 +129,15 @@ class Ranking:
         resamples: np.ndarray,
         settings: RankingSettings,
     ) -> Ranking:
-        """Work out all statistics.
+        """Compute all statistics.
 
         Args:
-            column: As for the class, like ``truth`` and ``ceiling``.
-            truth: See there.
-            ceiling: See there.
+            column: As for the class.
+            truth: As for the class.
+            ceiling: As for the class.
             metrics: The scores.
             resamples: From :func:`genas.metrics.resample`.
-            settings: Which statistics.
+            settings: Settings of the statistics.
 
         Returns:
             The ranking.
@@ -168,10 +168,10 @@ class Ranking:
         }
 
     def rows(self, settings: RankingSettings) -> list[list[str]]:
-        """A table for people.
+        """A text table.
 
         Args:
-            settings: Which statistics.
+            settings: Settings of the statistics.
 
         Returns:
             The header and one row per metric.
@@ -227,7 +227,7 @@ def scores_csv(
     """All scores beside the truth.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         architectures: Those that were ranked, in order.
         rankings: One per column of truth; all of the same metrics.
         runs: Names of the supernets.

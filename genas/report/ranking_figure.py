@@ -22,17 +22,17 @@ _COLUMNS = 4
 
 
 def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, marked: int = 10) -> None:
-    """Draw one panel per metric: its scores to the right, the true accuracy upwards, a point per architecture.
+    """Draw one panel per metric: its scores on the x-axis, the true accuracy on the y-axis, a point per architecture.
 
     Over several supernets it shows the scores of the first; the titles have mean and standard deviation of all.
 
     Args:
-        ranking: What is drawn.
+        ranking: The ranking.
         path: The file; ``.svg``, ``.png`` (200 dots per inch) or ``.pdf`` choose the format.
-        marked: How many of the best-scored architectures to mark.
+        marked: Number of best-scored architectures to mark.
 
     Raises:
-        ValueError: If the suffix is another one.
+        ValueError: If the suffix is not one of these.
     """
     save_figure(lambda: ranking_figure(ranking, marked=marked), path)
 
@@ -41,11 +41,11 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
     """Return the picture of :func:`draw_ranking` as a figure of its own, for reports that arrange several.
 
     Args:
-        ranking: What is drawn.
-        marked: How many of the best-scored architectures to mark.
+        ranking: The ranking.
+        marked: Number of best-scored architectures to mark.
 
     Returns:
-        A figure that pyplot does not know of.
+        A figure that pyplot does not manage.
     """
     columns = min(len(ranking.metrics), _COLUMNS)
     rows = math.ceil(len(ranking.metrics) / columns)

@@ -1,4 +1,4 @@
-"""What every search space has: cells, edges, operations, and the moves between architectures."""
+"""The interface of a search space: cells, edges, operations, and moves between architectures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CellType:
     """The graph of a cell: nodes ``0 .. num_nodes - 1``, the first ``num_inputs`` of which are inputs.
 
     Args:
-        name: How the cell is called in texts and pictures.
+        name: Name of the cell in texts and pictures.
         num_inputs: Number of input nodes: the outputs of that many previous blocks, oldest first.
         num_nodes: Number of nodes, inputs included.
         edges: ``(source, target)`` of every edge in the order of the genes: by target, then by source.
@@ -49,7 +49,7 @@ class CellType:
     def live_edges(self, genes: Sequence[int]) -> tuple[int, ...]:
         """Positions of the edges that lie on a path without ``none`` from an input to an output.
 
-        Only these are run: an edge whose source is always zero adds nothing, an edge whose target nobody reads is not
+        Only these are run: an edge whose source is always zero adds nothing, an edge whose target is not read is not
         needed.
 
         Args:
@@ -103,7 +103,7 @@ class SearchSpace(abc.ABC):
 
     @final
     def split(self, architecture: Sequence[T]) -> tuple[tuple[T, ...], ...]:
-        """Return the genes of each cell type, or what else there is one of per gene, in the order of ``cell_types``."""
+        """Return the genes of each cell type, or other values given per gene, in the order of ``cell_types``."""
         parts, start = [], 0
         for cell in self.cell_types:
             parts.append(tuple(architecture[start : start + len(cell.edges)]))
@@ -121,7 +121,7 @@ class SearchSpace(abc.ABC):
 
         Raises:
             TypeError: If a gene is not an integer.
-            ValueError: Says what must hold, what came and what to do.
+            ValueError: If it is not valid; the message states the rule, the genes and the cure.
         """
 
     @abc.abstractmethod
@@ -160,14 +160,14 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def distance(self, first: Architecture, second: Architecture) -> int:
-        """The metric that ``neighbors`` is measured in."""
+        """The distance by which ``neighbors`` measures its radius."""
 
     @abc.abstractmethod
     def parse(self, text: str) -> Architecture:
         """Read an architecture in any notation of the space.
 
         Raises:
-            ValueError: If the text is none of them or not valid; the message names the place.
+            ValueError: If the text is in none of them or not valid; the message names the place.
         """
 
     @abc.abstractmethod
@@ -183,9 +183,9 @@ class SearchSpace(abc.ABC):
         """Equal for architectures that compute the same function with a supernet's shared weights."""
 
     def supernet_representative(self, architecture: Architecture) -> Architecture:
-        """The one architecture of a class of equal ``supernet_key`` that is evaluated for all of them.
+        """The architecture that is evaluated for all architectures of equal ``supernet_key``.
 
-        By default every architecture stands for itself, as suits a space whose ``supernet_key`` is the architecture.
+        By default every architecture represents itself, which suits a space whose ``supernet_key`` is the architecture.
 
         Args:
             architecture: A valid architecture.

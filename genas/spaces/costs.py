@@ -1,8 +1,8 @@
 """Parameters and multiply-accumulates of a network by arithmetic, without building it.
 
 Convolutions and linear layers count one multiply-accumulate per weight and output pixel; BN, ReLU, pools and sums count
-nothing. A bias counts one per output element in NAS-Bench-201 networks and nothing in DARTS networks: so do the
-published numbers of each. Papers call them "FLOPs"; general profilers print larger ones.
+nothing. A bias counts one per output element in NAS-Bench-201 networks and nothing in DARTS networks, as in the
+published numbers of each. Papers call them "FLOPs"; general profilers report larger numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AUXILIARY_CHANNELS = (128, 768)
 @final
 @dataclass(frozen=True)
 class Cost:
-    """What a network, or a part of it, costs. Costs add up.
+    """Cost of a network or of a part of it. Costs can be added.
 
     Args:
         params: Number of trainable weights.
@@ -44,11 +44,11 @@ def cost(
     only.
 
     Args:
-        space: Where the architecture comes from.
+        space: Space of the architecture.
         skeleton: The network around the cells.
-        architecture: What is in the cells. ``None``: all candidates on every edge, the whole supernet.
-        live_only: Count only edges on a path from input to output, those that are run. By default dead edges of a
-            NAS-Bench-201 cell count too, as in the benchmark. Valid DARTS cells have none.
+        architecture: The operations in the cells. ``None``: all candidates on every edge, the whole supernet.
+        live_only: Whether to count only edges on a path from input to output, those that are run. By default dead edges
+            of a NAS-Bench-201 cell count too, as in the benchmark. Valid DARTS cells have none.
 
     Returns:
         Number of parameters and of multiply-accumulates per image.
@@ -78,10 +78,10 @@ def cost(
     return total
 
 
-# A search with a limit asks for the cost of every candidate, and of thousands that it does not take.
+# A search with a limit asks for the cost of every candidate, and of thousands that it rejects.
 @functools.lru_cache(maxsize=64)
 def _around_edges(skeleton: Skeleton) -> Cost:
-    """Return the cost of all that architectures have in common."""
+    """Return the cost of the parts that all architectures share."""
     total = _total(_stem(skeleton)) + _total(_head(skeleton))
     for block in skeleton.blocks:
         total += _total(_residual(block) if block.kind == "residual" else _preprocessing(skeleton, block))
@@ -149,7 +149,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, size: int, *, bias: boo
 
 
 def _separable(channels: int, kernel: int, size: int) -> Cost:
-    """Return the cost of a convolution of each channel for itself, then one of single pixels."""
+    """Return the cost of a depthwise convolution followed by a pointwise (1x1) one."""
     return _convolution(1, channels, kernel, size) + _convolution(channels, channels, 1, size)
 
 
@@ -178,7 +178,7 @@ def _stem(skeleton: Skeleton) -> Iterator[Cost]:
 
 
 def _preprocessing(skeleton: Skeleton, block: Block) -> Iterator[Cost]:
-    """Yield what brings a DARTS cell's inputs to its channels and one size; NAS-Bench-201 has none."""
+    """Yield the cost of bringing a DARTS cell's inputs to its channels and one size; NAS-Bench-201 has none."""
     if skeleton.kind == "nasbench201":
         return
     for channels, size in zip(block.in_channels, block.in_sizes, strict=True):
@@ -190,7 +190,7 @@ def _preprocessing(skeleton: Skeleton, block: Block) -> Iterator[Cost]:
 
 
 def _residual(block: Block) -> Iterator[Cost]:
-    """Yield NAS-Bench-201's reduction: two 3x3 convolutions with BN beside a 1x1 convolution without."""
+    """Yield the cost of NAS-Bench-201's reduction: two 3x3 convolutions with BN beside a 1x1 convolution without."""
     (inputs,), outputs, size = block.in_channels, block.out_channels, block.node_size
     yield _convolution(inputs, outputs, 3, size)
     yield _batch_norm(outputs)
@@ -210,7 +210,7 @@ def _head(skeleton: Skeleton) -> Iterator[Cost]:
 
 
 def _auxiliary_head(skeleton: Skeleton) -> Cost:
-    """Return its parameters only. The ImageNet network lacks the second BN."""
+    """Return the parameters only, as a cost. The ImageNet network lacks the second BN."""
     narrow, wide = _AUXILIARY_CHANNELS
     features = skeleton.blocks[skeleton.auxiliary_position].out_channels
     head = _convolution(features, narrow, 1, 1) + _batch_norm(narrow) + _convolution(narrow, wide, 2, 1)

@@ -19,7 +19,7 @@ from genas.spaces.genes import another_choice, checked_genes, redrawn
 from genas.spaces.skeleton import Skeleton, SkeletonKind
 
 _LIVE_INPUTS = 2
-_IMAGENET_SIZE = 128  # from here on images get the network that starts by shrinking them eight times
+_IMAGENET_SIZE = 128  # images of at least this size get the network whose stem shrinks them eightfold
 
 _Node = tuple[int, ...]
 """Genes of the edges into one node."""
@@ -32,7 +32,7 @@ _NODES = tuple(
     for position, cell in enumerate(CELLS)
     for target in range(NUM_INPUTS, NUM_NODES)
 )
-"""Cell name, node and place of its genes, for the eight nodes that are not inputs."""
+"""Cell name, node and position of its genes, for the eight nodes that are not inputs."""
 
 
 @final
@@ -107,7 +107,7 @@ class DARTS(SearchSpace):
         return genes
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """Return for every node a uniform one of its states (two inputs and their operations)."""
+        """Return a uniform draw of each node's state (two inputs and their operations)."""
         picks = rng.integers([len(states) for states in self._states])
         nodes = [states[pick] for states, pick in zip(self._states, picks, strict=True)]
         return tuple(np.concatenate(nodes).tolist())
@@ -115,7 +115,7 @@ class DARTS(SearchSpace):
     def repair(self, genes: Sequence[int], rng: np.random.Generator) -> Architecture:
         """Return the genes with exactly two live inputs per node.
 
-        Of too many a random subset becomes ``none``; where there are too few, random ones get a uniform operation.
+        If there are too many, a random subset becomes ``none``; if too few, random dead edges get a uniform operation.
         Repaired uniform genes are uniform over the valid architectures.
         """
         repaired = list(checked_genes(self, genes))
@@ -145,7 +145,7 @@ class DARTS(SearchSpace):
     def neighbors(self, architecture: Architecture, radius: int = 1) -> Iterator[Architecture]:
         """Return all other architectures within ``radius`` moves, nearest first.
 
-        A move puts another operation on a live edge, or moves one input of a node to a free source. A moved input may
+        A move changes the operation of a live edge, or moves one input of a node to a free source. A moved input may
         take any operation of its new edge. With k operations there are 40 k - 16 neighbours at distance 1: 264 for
         ``darts``, 64 for ``s3``.
 
@@ -173,7 +173,7 @@ class DARTS(SearchSpace):
         return sum(_node_distance(a, b) for a, b in zip(_nodes(first), _nodes(second), strict=True))
 
     def parse(self, text: str) -> Architecture:
-        """Return what a genotype in any published order, 28 genes, or the name of a published genotype stands for.
+        """Return the architecture of a genotype in any published order, of 28 genes, or of a published genotype's name.
 
         Genes are separated by commas or spaces, the cells also by ``/``. Names are those of
         :data:`genas.spaces.GENOTYPES`.
@@ -187,7 +187,7 @@ class DARTS(SearchSpace):
     def unique_key(self, architecture: Architecture) -> Hashable:
         """Return the genes after the least renumbering of the nodes of each cell.
 
-        The outputs of the nodes are concatenated, and only convolutions and the classifier read them: their order says
+        The outputs of the nodes are concatenated, and only convolutions and the classifier read them: their order means
         no more than the order of channels. No valid cell has a dead node.
         """
         return tuple(min(_renumbered(genes)) for genes in self.split(architecture))

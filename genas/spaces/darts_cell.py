@@ -1,4 +1,4 @@
-"""The two cells of DARTS, their operations, and which operations each variant of the space has on which edge."""
+"""The two cells of DARTS, their operations, and the operations on each edge in each variant of the space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPERATIONS = (
 
 OPERATIONS_WITH_NOISE = (*OPERATIONS, "noise")
 
-# S1, two operations per edge: what remained when Zela et al. dropped the least important ones again and again.
+# S1, two operations per edge: those that remained after Zela et al. had repeatedly dropped the least important ones.
 _S1_NORMAL = (
     (3, 6),
     (3, 7),

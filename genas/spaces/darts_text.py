@@ -14,7 +14,7 @@ from genas.spaces.genes import integers_in, operation_index
 from genas.spaces.genotypes import GENOTYPES
 
 _FIELDS = ("normal", "reduce")
-"""Field of the genotype that holds each of the cells."""
+"""Field of the genotype that holds each cell."""
 
 _EXAMPLE = (
     "Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=[2, 3, 4, 5], reduce=[...], reduce_concat=[2, 3, 4, 5])"
@@ -22,7 +22,7 @@ _EXAMPLE = (
 
 
 def parse(space: SearchSpace, text: str) -> Architecture:
-    """Return the genes that a text stands for. Their number and the rules of the variant are not looked at.
+    """Return the genes that a text stands for. Their number and the rules of the variant are not checked.
 
     Raises:
         ValueError: If the text cannot be read; the message names the place.
@@ -39,7 +39,7 @@ def parse(space: SearchSpace, text: str) -> Architecture:
     halves = [len(re.findall(r"\d+", half)) for half in text.split("/")]
     if len(halves) > 1 and halves != [len(EDGES)] * len(CELLS):
         raise ValueError(
-            f"A slash must part 14 genes of the normal cell from 14 of the reduction cell, but it parts {halves}."
+            f"A slash must separate 14 genes of the normal cell from 14 of the reduction cell, but separates {halves}."
         )
     return numbers
 
@@ -124,7 +124,7 @@ def _cell_genes(space: SearchSpace, cell: CellType, pairs: Sequence[Any]) -> lis
         gene = operation_index(space, name, place)
         if gene == NONE:
             raise ValueError(
-                f"A genotype must list live inputs only, but got {pair!r} at {place}; leave out what is no edge."
+                f"A genotype must list live inputs only, but got {pair!r} at {place}; leave out what is not an edge."
             )
         edge = cell.edges.index((source, target))
         if genes[edge] != NONE:

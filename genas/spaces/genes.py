@@ -1,4 +1,4 @@
-"""Genes as plain numbers and names: what all spaces check, redraw and read in the same way."""
+"""Genes as plain numbers and names: checks, draws and parsing that all spaces share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genas.spaces.base import Architecture, SearchSpace
 
 
 def gene_place(space: SearchSpace, position: int) -> str:
-    """Return where a gene sits, for messages: ``edge 0 -> 2 of the normal cell``."""
+    """Return the place of a gene, for messages: ``edge 0 -> 2 of the normal cell``."""
     for cell in space.cell_types:
         if position < len(cell.edges):
             source, target = cell.edges[position]
@@ -24,7 +24,7 @@ def gene_place(space: SearchSpace, position: int) -> str:
 
 
 def checked_genes(space: SearchSpace, genes: Sequence[int]) -> Architecture:
-    """Return the genes as Python integers, each of them among its choices. The rules between genes are not looked at.
+    """Return the genes as Python integers, each of them among its choices. The rules between genes are not checked.
 
     Raises:
         TypeError: If a gene is not an integer.
@@ -52,7 +52,7 @@ def checked_genes(space: SearchSpace, genes: Sequence[int]) -> Architecture:
 
 
 def redrawn(space: SearchSpace, genes: Sequence[int], rng: np.random.Generator, rate: float) -> list[int]:
-    """Return the genes after each of them took, with probability ``rate``, another of its choices (uniformly).
+    """Return the genes, each replaced with probability ``rate`` by another of its choices (uniformly).
 
     Raises:
         ValueError: If ``rate`` is not in [0, 1].
@@ -72,7 +72,7 @@ def another_choice(space: SearchSpace, position: int, gene: int, rng: np.random.
 
 
 def integers_in(text: str) -> tuple[int, ...] | None:
-    """Return the integers of a text like ``3,1,4``, ``(3, 1, 4)`` or ``3 1 / 4``; ``None`` if it has anything else."""
+    """Return the integers of a text like ``3,1,4``, ``(3, 1, 4)`` or ``3 1 / 4``; ``None`` for other texts."""
     if not re.fullmatch(r"[\s(\[]*-?\d+(?:[\s,/]+-?\d+)*[\s,)\]]*", text):
         return None
     return tuple(int(number) for number in re.findall(r"-?\d+", text))

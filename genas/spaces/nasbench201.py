@@ -27,7 +27,7 @@ _OFFICIAL_ORDER_SEED = 88
 class NASBench201(SearchSpace):
     """All cells with four nodes and one of five operations on each of the six edges.
 
-    Every vector of six genes is valid, the disconnected cells too: the benchmark trained them all. The integer genes
+    Every vector of six genes is valid, even for disconnected cells: the benchmark trained them all. The integer genes
     follow the benchmark's operation order; other libraries order the operations differently, so exchange strings with
     them, never genes.
 
@@ -86,8 +86,8 @@ class NASBench201(SearchSpace):
     def mutate(self, architecture: Architecture, rng: np.random.Generator, rate: float = 0.1) -> Architecture:
         """Return a child: each gene takes another value with probability ``rate``.
 
-        If none did, one uniformly chosen gene does. The published searches may draw the old value again, RLNAS never
-        draws ``none``: here every draw changes the gene and every operation can come.
+        If none did, one uniformly chosen gene does. The published searches may draw the old value again, and RLNAS
+        never draws ``none``; here every draw changes the gene, and every operation is possible.
         """
         parent = self.check(architecture)
         child = redrawn(self, parent, rng, rate)
@@ -123,10 +123,10 @@ class NASBench201(SearchSpace):
         return sum(a != b for a, b in zip(first, second, strict=True))
 
     def parse(self, text: str) -> Architecture:
-        """Return what the benchmark's string, its index (``1462``), or six genes (``3,3,3,3,3,3``) stand for.
+        """Return the architecture of a benchmark string, an index (``1462``), or six genes (``3,3,3,3,3,3``).
 
         Raises:
-            ValueError: If the text is none of them or not valid; the message names the place.
+            ValueError: If the text is in none of these forms or not valid; the message names the place.
         """
         if "|" in text:
             return nasbench201_text.parse_string(self, text)
@@ -143,11 +143,11 @@ class NASBench201(SearchSpace):
         return nasbench201_text.format_string(self, self.check(architecture))
 
     def unique_key(self, architecture: Architecture) -> Hashable:
-        """Return the benchmark's isomorphism, 6,466 classes: :func:`genas.spaces.nasbench201_keys.benchmark_key`."""
+        """Return the isomorphism class, one of 6,466: :func:`genas.spaces.nasbench201_keys.benchmark_key`."""
         return nasbench201_keys.benchmark_key(architecture, consider_zero=True)
 
     def supernet_key(self, architecture: Architecture) -> Hashable:
-        """Return the key of 7,810 classes: :func:`genas.spaces.nasbench201_keys.supernet_key`."""
+        """Return the key, one of 7,810: :func:`genas.spaces.nasbench201_keys.supernet_key`."""
         return nasbench201_keys.supernet_key(architecture)
 
     def supernet_representative(self, architecture: Architecture) -> Architecture:
@@ -155,7 +155,7 @@ class NASBench201(SearchSpace):
         return _representatives()[nasbench201_keys.supernet_key(architecture)]
 
     def angle_key(self, architecture: Architecture) -> Hashable:
-        """Return the key of 6,604 classes: :func:`genas.spaces.nasbench201_keys.angle_key`."""
+        """Return the key, one of 6,604: :func:`genas.spaces.nasbench201_keys.angle_key`."""
         return nasbench201_keys.angle_key(architecture)
 
     def supernet_skeleton(
@@ -167,7 +167,7 @@ class NASBench201(SearchSpace):
         channels: int = 16,
         cells: int | None = None,
     ) -> Skeleton:
-        """Return five cells per stage, BN inside the cells without weight and bias (as RLNAS)."""
+        """Return the supernet's skeleton: five cells per stage, BN in the cells without weight and bias (as RLNAS)."""
         per_stage = _CELLS_PER_STAGE if cells is None else cells
         return Skeleton("nasbench201", channels, per_stage, num_classes, image_size, image_channels, affine=False)
 

@@ -1,4 +1,4 @@
-"""When are two NAS-Bench-201 cells the same? Several answers, as keys that are equal for equal cells.
+"""Equivalence keys of NAS-Bench-201 cells: for several notions of equality, keys that are equal for equal cells.
 
 The first three read the cell as an expression: a node is the sum of its edges, ``none`` is zero, ``skip_connect`` is
 its source. They differ in what they simplify. All but :func:`angle_key` are texts. Classes over all 15,625 cells:
@@ -26,7 +26,7 @@ _SKIP = OPERATIONS.index("skip_connect")
 def benchmark_key(architecture: Architecture, *, consider_zero: bool) -> str:
     """Return the isomorphism class that the benchmark and the literature report.
 
-    It over-counts on purpose of being faithful: a sum of zeros is not zero, zeros stay in a sum, a skipped sum keeps
+    It over-counts deliberately, to be faithful: a sum of zeros is not zero, zeros stay in a sum, a skipped sum keeps
     its brackets.
 
     Args:
@@ -63,7 +63,7 @@ def algebraic_key(architecture: Architecture) -> str:
 
 
 def supernet_key(architecture: Architecture) -> str:
-    """Return the cell as an expression in which a convolution is known by its edge.
+    """Return the cell as an expression in which a convolution is identified by its edge.
 
     Equal for cells that are the same function of a supernet's shared weights. That holds when a convolution of zero is
     zero, that is, when edges without a live source are not run.
@@ -79,7 +79,7 @@ def angle_key(architecture: Architecture) -> tuple[tuple[int, int, int], ...]:
     """Return ``(edge, operation, live paths over it)`` of every live edge that adds to the angle's weight vector.
 
     Skips add nothing. So the disconnected cells share the empty key with the cells that only skip: their vectors are
-    equal, but by convention the angle of a disconnected cell is zero. Who shares angles by key must set those 341
+    equal, but by convention the angle of a disconnected cell is zero. Code that shares angles by key must set those 341
     apart.
     """
     multiplicities = path_multiplicities(CELL, architecture)

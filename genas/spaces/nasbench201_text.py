@@ -10,7 +10,7 @@ from genas.spaces.nasbench201_cell import CELL
 
 
 def parse_string(space: SearchSpace, text: str) -> Architecture:
-    """Return the genes of an architecture string; the edges of a node may stand in any order.
+    """Return the genes of an architecture string; the edges of a node may be in any order.
 
     Raises:
         ValueError: If the text is not an architecture string; the message names the place.

@@ -1,4 +1,4 @@
-r"""Neighbourhoods of architectures, and what becomes of scores in them: one by one, or over a whole space at once.
+r"""Neighbourhoods of architectures, and aggregation of scores over them: one by one, or over a whole space at once.
 
 After Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021, who minimise errors: their ``max`` is
 ``worst`` here, their variance-based :math:`f + \lambda \sigma` is ``penalized``.
@@ -17,25 +17,25 @@ import numpy as np
 from genas.spaces.base import Architecture, SearchSpace
 
 Aggregate = Literal["mean", "median", "worst", "penalized"]
-"""How the scores of a neighbourhood become one: their mean, their median, the lowest of them, or the architecture's own
-score minus a penalty times their standard deviation."""
+"""Aggregation of a neighbourhood's scores to one: their mean, their median, the lowest of them, or the architecture's
+own score minus a penalty times their standard deviation."""
 
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 LISTABLE = 2**17
-"""The most architectures that are listed in memory, as a space or as a neighbourhood."""
+"""Largest number of architectures that are listed in memory, as a space or as a neighbourhood."""
 
 _CHUNK = 2**22
 
 _MISSES = 1_000
-"""Walks in a row that may end where others have ended before the rest of a neighbourhood is listed."""
+"""Consecutive walks that may end at known architectures before the rest of a neighbourhood is listed."""
 
 
 def neighborhood(space: SearchSpace, architecture: Architecture, distance: int = 1) -> list[Architecture]:
     r"""All architectures within a distance, :math:`N(a) = \{a' : \text{dist}(a, a') \le d\}`.
 
     Args:
-        space: Measures the distance.
+        space: Space that defines the distance.
         architecture: The centre, a valid architecture.
         distance: From 1 to the number of genes.
 
@@ -61,13 +61,13 @@ def sampled_neighborhood(
 
     The others are a uniform draw without replacement where the neighbourhood can be listed: at distance 1, and in
     spaces that have every combination of genes. Elsewhere each is the end of a walk of ``distance`` moves, each to a
-    uniform neighbour at distance 1; where these find no more, the rest is listed and drawn from.
+    uniform neighbour at distance 1; when these find no more, the rest is listed and drawn from.
 
     Args:
-        space: Measures the distance.
+        space: Space that defines the distance.
         architecture: The centre, a valid architecture.
-        samples: Number of architectures, the centre included; more than there are give them all.
-        rng: Where the randomness comes from.
+        samples: Number of architectures, the centre included; if there are fewer, all of them.
+        rng: Source of randomness.
         distance: From 1 to the number of genes.
 
     Returns:
@@ -95,7 +95,7 @@ def sampled_neighborhood(
         walked = _walk(space, architecture, distance, rng)
         misses = misses + 1 if walked in found else 0
         found[walked] = None
-    if len(found) < samples:  # walks of this length come to few places, and never to some that lie nearer
+    if len(found) < samples:  # walks of this length end in few places, and never in some that lie nearer
         rest = [each for each in space.neighbors(architecture, distance) if each not in found]
         picks = rng.choice(len(rest), samples - len(found), replace=False)
         found.update(dict.fromkeys(rest[pick] for pick in picks))
@@ -152,10 +152,10 @@ def is_listable(space: SearchSpace) -> bool:
 
 
 def positions(space: SearchSpace, architectures: Sequence[Architecture]) -> tuple[np.ndarray, ...]:
-    """Where architectures are in a tensor with one axis per gene.
+    """Positions of architectures in a tensor with one axis per gene.
 
     Args:
-        space: Gives the choices of each gene.
+        space: Space that defines the choices of each gene.
         architectures: Valid architectures.
 
     Returns:
@@ -176,11 +176,11 @@ def positions(space: SearchSpace, architectures: Sequence[Architecture]) -> tupl
 
 
 def aggregated(scores: np.ndarray, aggregate: Aggregate = "mean", *, penalty: float = 1.0) -> np.ndarray:
-    r"""The scores of neighbourhoods as one score each.
+    r"""The aggregated score of each neighbourhood.
 
     Args:
-        scores: Of each neighbourhood, the centre's own first, shape ``(..., members)``; higher is better.
-        aggregate: How, see :data:`Aggregate`.
+        scores: Scores of each neighbourhood, the centre's own first, shape ``(..., members)``; higher is better.
+        aggregate: Rule, see :data:`Aggregate`.
         penalty: :math:`\lambda` of ``penalized``, :math:`f - \lambda \sigma` with the standard deviation of the
             population; the others ignore it.
 
@@ -208,8 +208,8 @@ def aggregated_everywhere(
     """The aggregated scores of all neighbourhoods of a space that has every combination of genes.
 
     Args:
-        scores: Of all architectures, one axis per gene.
-        aggregate: As for :func:`aggregated`; the mean is worked out by :func:`mean_everywhere`.
+        scores: Scores of all architectures, one axis per gene.
+        aggregate: As for :func:`aggregated`; the mean is computed by :func:`mean_everywhere`.
         distance: From 1 to the number of genes.
         penalty: As for :func:`aggregated`.
 
@@ -223,10 +223,10 @@ def aggregated_everywhere(
 
 
 def variance_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
-    """The variance of the scores in each neighbourhood: how sharp the landscape is there.
+    """The variance of the scores in each neighbourhood: the local sharpness of the landscape.
 
     Args:
-        scores: Of all architectures, one axis per gene.
+        scores: Scores of all architectures, one axis per gene.
         distance: From 1 to the number of genes.
 
     Returns:
@@ -239,7 +239,7 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
     r"""The mean score of each neighbourhood, in closed form.
 
     With :math:`T_e` the sum along axis e, the scores at distance k sum up to the elementary symmetric polynomial of
-    degree k in the commuting operators :math:`T_e - 1`, which one sweep over the axes works out:
+    degree k in the commuting operators :math:`T_e - 1`, which one sweep over the axes computes:
 
     .. math:: \sum_k t^k \sum_{\text{dist}(a, b) = k} S(b) = \prod_e \bigl(1 + t (T_e - 1)\bigr) S
 
@@ -247,7 +247,7 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
     :math:`\bigl(\sum_e T_e S - (n - 1) S\bigr) / (1 + n (m - 1))`.
 
     Args:
-        scores: Of all architectures, one axis per gene.
+        scores: Scores of all architectures, one axis per gene.
         distance: From 1 to the number of genes.
 
     Returns:
@@ -268,10 +268,10 @@ def mean_everywhere(scores: np.ndarray, distance: int = 1) -> np.ndarray:
 
 
 def gathered(scores: np.ndarray, distance: int = 1) -> Iterator[np.ndarray]:
-    """Yield the scores of all neighbourhoods, some millions at a time.
+    """Yield the scores of all neighbourhoods, a few million at a time.
 
     Args:
-        scores: Of all architectures, one axis per gene.
+        scores: Scores of all architectures, one axis per gene.
         distance: From 1 to the number of genes.
 
     Yields:
@@ -298,7 +298,7 @@ def _check(distance: int, genes: int) -> None:
 
 @functools.cache
 def _moves(sizes: tuple[int, ...], distance: int) -> np.ndarray:
-    """Return cyclic shifts of genes: no move, then all that change at most so many; shape ``(members, genes)``."""
+    """Return cyclic shifts of genes: none, then all of at most ``distance`` genes; shape ``(members, genes)``."""
     moves = [np.zeros((1, len(sizes)), dtype=np.int64)]
     for changes in range(1, min(distance, len(sizes)) + 1):
         for places in itertools.combinations(range(len(sizes)), changes):

@@ -1,4 +1,4 @@
-"""Paths through a cell: how many of them use each edge."""
+"""Paths through a cell: their number over each edge."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from genas.spaces.darts_cell import CANDIDATES
 from genas.spaces.nasbench201 import NASBench201
 
 SPACES: Registry[Callable[[], SearchSpace]] = Registry("search space", "genas.spaces")
-"""Names to functions without arguments that make the space.
+"""Functions without arguments that make a space, by name.
 
 Other packages offer theirs as entry points of the group ``genas.spaces``.
 """
@@ -25,7 +25,7 @@ for _variant in CANDIDATES:
 def space(name: str) -> SearchSpace:
     """Return the search space of that name.
 
-    An unknown name is a :class:`KeyError` that suggests the nearest name and lists the known ones.
+    An unknown name raises a :class:`KeyError` that suggests the nearest name and lists the known ones.
 
     Raises:
         TypeError: If another package offers under that name something that is not a :class:`SearchSpace`.

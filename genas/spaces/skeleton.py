@@ -43,7 +43,7 @@ class Skeleton:
     """The network around the cells.
 
     Args:
-        kind: ``nasbench201``: three stages of cells with residual blocks between; ``darts-search``: DARTS' search
+        kind: ``nasbench201``: three stages of cells with residual blocks in between; ``darts-search``: DARTS' search
             network (pools are followed by BN); ``darts-cifar`` and ``darts-imagenet``: DARTS' evaluation networks
             (pools have no BN).
         channels: Channels of the first cells, C.
@@ -120,7 +120,7 @@ class Skeleton:
 
     @property
     def auxiliary_position(self) -> int:
-        """Position of the block after which the auxiliary head sits."""
+        """Position of the block after which the auxiliary head is attached."""
         return 2 * self.cells // 3
 
     def _nasbench201_blocks(self) -> tuple[Block, ...]:

@@ -1,6 +1,6 @@
 """Ground truth: accuracies of architectures that were trained from scratch.
 
-The importers are modules of their own, loaded only by those who import: ``nasbench201_csv``, ``nats_bench``,
+The importers are modules of their own, loaded only when needed: ``nasbench201_csv``, ``nats_bench``,
 ``nats_bench_package`` and ``csv_table``.
 """
 

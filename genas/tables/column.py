@@ -1,4 +1,4 @@
-"""What an accuracy means, as a value that can be compared, sorted and written as a short text."""
+"""The meaning of an accuracy, as a value that can be compared, sorted and written as a short text."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FORM = "DATASET/KIND/EPOCHS[/seed=N][/at=N], like cifar10/test/200 or cifar10-va
 @functools.total_ordering
 @dataclass(frozen=True)
 class Column:
-    """The meaning of an accuracy: trained on which data set, read on which images, after how much training.
+    """The meaning of an accuracy: training set, evaluation images, length of training, seed.
 
     Args:
         dataset: The training images. NAS-Bench-201 has ``cifar10`` (all 50,000 of CIFAR-10), ``cifar10-valid`` (the
             25,000 half of them, the other half is for validation), ``cifar100`` and ``imagenet16-120``.
-        kind: The images of the reading. ``valtest``: validation and test images together, which is all that
+        kind: The images it was measured on. ``valtest``: validation and test images together, which is all that
             NATS-Bench has of CIFAR-100 and ImageNet16-120 before the end of a long training.
         epochs: Length of the training schedule.
-        seed: Of the training. ``None``: the mean over the seeds that there are; ``any``: a single training, but the
-            source does not say of which seed.
-        at: Epochs trained when it was read; ``None``: all. Epoch 90 of a schedule of 200 is not a training of 90
+        seed: Seed of the training. ``None``: the mean over all seeds; ``any``: a single training, but the source does
+            not say of which seed.
+        at: Epochs trained when it was measured; ``None``: all. Epoch 90 of a schedule of 200 is not a training of 90
             epochs.
 
     Raises:
-        ValueError: If a value can not be.
+        ValueError: If a value is not valid.
 
     Example:
         >>> str(Column("cifar10-valid", "valid", 200, seed=888, at=90))
@@ -55,7 +55,7 @@ class Column:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.dataset):
             hint = f" Write {self.dataset.lower()!r}." if re.fullmatch(r"\w[\w.-]*", self.dataset) else ""
             raise ValueError(
-                "The data set of a column must be a name of small letters, digits, '-', '_' and '.', but got "
+                "The data set of a column must be a name of lower-case letters, digits, '-', '_' and '.', but got "
                 f"{self.dataset!r}.{hint}"
             )
         if self.epochs < 1:
@@ -74,7 +74,7 @@ class Column:
         """Return the column that a text stands for.
 
         Raises:
-            ValueError: If the text has another form or a value that can not be.
+            ValueError: If the text has another form or a value that is not valid.
         """
         given = read_parts(text)
         if "kind" not in given or "epochs" not in given:
@@ -91,7 +91,7 @@ class Column:
 
     @property
     def _rank(self) -> tuple[str, str, int, int, int, int]:
-        """Means before single seeds, readings of the end before the others."""
+        """Sort key: means before single seeds, final accuracies before earlier ones."""
         seed = -1 if self.seed is None else 0 if self.seed == "any" else self.seed
         return self.dataset, self.kind, self.epochs, self.at or 0, isinstance(self.seed, int), seed
 
@@ -99,7 +99,7 @@ class Column:
 def dataset_of(
     data: str, *, valid_from_train: bool = False, max_train: int | None = None, image_size: int | None = None
 ) -> str:
-    """What columns call a data set, or the part of it that a network was trained on.
+    """The name in columns of a data set, or of the part of it that a network was trained on.
 
     Args:
         data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
@@ -108,7 +108,7 @@ def dataset_of(
         image_size: Side in pixels to which the images were scaled.
 
     Returns:
-        A valid ``dataset`` of a :class:`Column`; what is less than the whole data set has another name.
+        A valid ``dataset`` of a :class:`Column`; a part of a data set has another name than the whole.
 
     Example:
         >>> dataset_of("cifar10"), dataset_of("npz:data/CIFAR10.npz"), dataset_of("folder:My Photos")
@@ -141,7 +141,7 @@ def is_part(dataset: str, whole: str) -> bool:
 
 
 def read_parts(text: str) -> dict[str, Any]:
-    """Return the fields of :class:`Column` that a text names: a data set, and as much of the rest as it likes.
+    """Return the fields of :class:`Column` that a text names: a data set, and any of the rest.
 
     Raises:
         ValueError: If the text has another form.
@@ -158,5 +158,5 @@ def read_parts(text: str) -> dict[str, Any]:
     if match is None:
         raise ValueError(f"A column must look like {FORM}, but got {text!r}.")
     parts = {name: part for name, part in match.groupdict().items() if part is not None}
-    # A data set may be named 2024, as a folder is.
+    # A data set may be named 2024, like a folder.
     return {name: int(part) if name != "dataset" and part.isdigit() else part for name, part in parts.items()}

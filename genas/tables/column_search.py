@@ -1,4 +1,4 @@
-"""Which column a text means, and what to say when it means none."""
+"""Search for the column that a text means, and the error if there is none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def find_column(text: str, columns: Sequence[Column], table: str) -> Column:
     """The column that a text means.
 
     Args:
-        text: A column's own text or a part of it. What it leaves out is: the test images, the longest schedule, its
-            end, the mean over the seeds (or the only seed that there is).
-        columns: Those to choose from.
+        text: A column's own text or a part of it. What it leaves out defaults to the test images, the longest schedule,
+            its end, and the mean over the seeds (or the only seed).
+        columns: The columns to choose from.
         table: Name of their table, for messages.
 
     Returns:
         One of the columns.
 
     Raises:
-        KeyError: If there is none, or none that is meant above others; lists the columns.
-        ValueError: If the text has no form of a column.
+        KeyError: If no column matches, or several match equally well; lists the columns.
+        ValueError: If the text does not have the form of a column.
     """
     wanted = {"kind": "test", "at": None, **read_parts(text)}
     found = [each for each in columns if all(getattr(each, name) == wanted[name] for name in wanted)]
@@ -39,11 +39,11 @@ def find_column(text: str, columns: Sequence[Column], table: str) -> Column:
 
 
 def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError:
-    """The error for a column that is not there.
+    """The error for a column that does not exist.
 
     Args:
-        text: What was asked for.
-        columns: Those that there are.
+        text: Text of the requested column.
+        columns: The columns of the table.
         table: Name of their table.
 
     Returns:

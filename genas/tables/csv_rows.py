@@ -38,17 +38,17 @@ def read_header(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If it can not be read.
+        TableError: If it cannot be read.
     """
     return _lines(path, first_only=True)[0]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a CSV file after its first line.
+    """All rows of a CSV file below its first line.
 
     Args:
-        path: UTF-8 text, with or without a byte order mark; one named ``*.gz`` is decompressed first. Blank lines do
-            not count.
+        path: UTF-8 text, with or without a byte order mark; one named ``*.gz`` is decompressed first. Blank lines are
+            ignored.
 
     Returns:
         At least one row.
@@ -63,7 +63,7 @@ def read_rows(path: Path) -> list[Row]:
         raise TableError(f"{path} has several columns named {', '.join(repeated)}; rename them.")
     rows = []
     for number, fields in enumerate(lines, start=2):
-        if not fields:  # a blank line
+        if not fields:  # blank line
             continue
         place = f"{path}, line {number}"
         if len(fields) != len(names):
@@ -88,7 +88,7 @@ def read_accuracies(
         Accuracies in percent.
 
     Raises:
-        TableError: If a field is not a number in 0 .. 100, or all are in 0 .. 1, which are no percent, or empty.
+        TableError: If a field is not a number in 0 .. 100, if all lie in 0 .. 1 (not percent), or if all are empty.
     """
     accuracies = {
         architecture: _accuracy(row, column)
@@ -116,7 +116,7 @@ def _accuracy(row: Row, column: str) -> float:
 
 def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"There is no file {path}.")
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -126,7 +126,7 @@ def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
             reader = csv.reader(file, strict=True)
             lines = [next(reader, [])] if first_only else list(reader)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path} can not be read ({error}); it is truncated or no CSV file.") from error
+        raise TableError(f"{path} cannot be read ({error}); it is truncated or not a CSV file.") from error
     if not lines or not lines[0]:
-        raise TableError(f"{path} is no CSV file: its first line is empty.")
+        raise TableError(f"{path} is not a CSV file: its first line is empty.")
     return lines

@@ -13,7 +13,7 @@ from genas.tables.fingerprint import fingerprint
 from genas.tables.table import Table
 
 ARCHITECTURE_NAMES = ("architecture", "arch", "arch_str", "genotype", "genes")
-"""What the column of architectures may be called, so that it is found by itself."""
+"""Names by which the column of architectures is found automatically."""
 
 
 def import_csv(
@@ -33,15 +33,15 @@ def import_csv(
         columns: The meaning of the columns of accuracies, by their names in the file.
         architecture: Name of the column of architectures; by default the one of :data:`ARCHITECTURE_NAMES`.
         partial: Whether a field may be empty, which means: no accuracy.
-        isomorphic: Whether a row serves all architectures of the same ``space.unique_key``.
+        isomorphic: Whether a row stands for all architectures of the same ``space.unique_key``.
 
     Returns:
         The table, its rows in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If the file lacks a column, or has an architecture twice, one that is not valid, or something else
-            than an accuracy.
+        TableError: If the file lacks a column, has an architecture twice or one that is not valid, or holds anything
+            but an accuracy.
     """
     header = read_header(path)
     key = _key(path, header, architecture)
@@ -55,7 +55,7 @@ def import_csv(
         except ValueError as error:
             raise TableError(f"{row.place}: {error}") from error
         if parsed in rows:
-            raise TableError(f"{row.place}: {row.fields[key]} stands in {rows[parsed].place} already.")
+            raise TableError(f"{row.place}: {row.fields[key]} is already in {rows[parsed].place}.")
         rows[parsed] = row
     accuracies = {column: read_accuracies(name, rows, partial=partial) for name, column in columns.items()}
     try:
@@ -63,7 +63,7 @@ def import_csv(
             space, path.name, f"CSV file {path.name}", fingerprint([path]), accuracies, isomorphic=isomorphic
         )
     except ValueError as error:
-        raise TableError(f"{path} can not be imported: {error}") from error
+        raise TableError(f"{path} cannot be imported: {error}") from error
 
 
 def parse_mapping(texts: list[str]) -> dict[str, Column]:
@@ -76,7 +76,7 @@ def parse_mapping(texts: list[str]) -> dict[str, Column]:
         Columns by their names in the file.
 
     Raises:
-        ValueError: If there is none, if one has another form, or if a name or a meaning comes twice.
+        ValueError: If there is none, if one has another form, or if a name or a meaning is repeated.
     """
     mapping: dict[str, Column] = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""The checksum of what a table was imported from."""
+"""Checksum of the files from which a table was imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """The SHA-256 of one file, as ``sha256sum`` prints it; of several, that of the list of their checksums and names.
+    """The SHA-256 of one file, as ``sha256sum`` prints it; of several, that of the list of checksums and names.
 
     Args:
         files: At least one.

@@ -1,4 +1,4 @@
-"""Tables from files: the user's, and the one that comes with genas."""
+"""Reading of table files: the user's, and the one shipped with genas."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from genas.tables.table import Table
 from genas.tables.table_file import read_table_file
 
 SHIPPED = "shipped"
-"""In the place of a path: the table that comes with genas."""
+"""Used instead of a path: the table shipped with genas."""
 
 
 def load_table(path: Path | str) -> Table:
     """Read a table.
 
     Args:
-        path: A file that :meth:`Table.save` wrote, or ``shipped`` for the table that comes with genas.
+        path: A file that :meth:`Table.save` wrote, or ``shipped`` for the table shipped with genas.
 
     Returns:
         The table.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If it is no table, damaged, or of a version that this genas does not know.
+        TableError: If it is not a table, damaged, or of a version that this genas cannot read.
     """
     if str(path) == SHIPPED:
         return shipped_table()
@@ -42,16 +42,16 @@ def load_table(path: Path | str) -> Table:
             isomorphic=header["isomorphic"],
         )
     except KeyError as error:
-        raise TableError(f"{path} can not be used. {error.args[0]}") from error
+        raise TableError(f"{path} cannot be used. {error.args[0]}") from error
     except (ValueError, TypeError) as error:
         raise TableError(f"{path} is damaged ({error}); make it again.") from error
 
 
 def shipped_table() -> Table:
-    """The table that comes with genas: stand-alone trainings on the data set ``cluttered-digits``.
+    """The table shipped with genas: stand-alone trainings on the data set ``cluttered-digits``.
 
     Returns:
-        A table of NAS-Bench-201's cells; one row serves all isomorphic ones.
+        A table of NAS-Bench-201's cells; one row stands for all isomorphic ones.
 
     Raises:
         FileNotFoundError: If this installation has none.
@@ -59,6 +59,6 @@ def shipped_table() -> Table:
     with resources.as_file(resources.files("genas.tables") / "cluttered-digits.npz") as path:
         if not path.is_file():
             raise FileNotFoundError(
-                "this installation of genas lacks its own table; install it again, or make one with genas import-table"
+                "This installation of genas lacks its own table; install it again, or make one with genas import-table."
             )
         return load_table(path)

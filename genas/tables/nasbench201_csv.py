@@ -36,22 +36,22 @@ COLUMNS = {
     "in16_test_12": Column("imagenet16-120", "test", 12),
     "in16_valid_12": Column("imagenet16-120", "valid", 12),
 }
-"""What the columns mean.
+"""The meaning of the columns.
 
 CIFAR-10 has no validation images beside its 50,000 training images: ``c10_valid_12`` is of trainings on the 25,000
 half, ``c10_test_12`` of one on all. The validation and test images of CIFAR-100 and ImageNet16-120 are the benchmark's
 two halves of the official test images.
 
-The ``1seed`` columns name no seed, hence ``seed=any``. That of ImageNet16-120 is not of one seed: where seed 888 is
-known, it is that one for half of the cells with two seeds and a third of the cells with three, as a random draw would
-be. The other two can not be told.
+The ``1seed`` columns name no seed, hence ``seed=any``. That of ImageNet16-120 mixes seeds: where the accuracy of seed
+888 is known, the column has it for half of the cells with two seeds and a third of the cells with three, as a random
+draw would. The seeds of the other two columns cannot be determined.
 """
 
 _KEYS = ("index", "arch_str")
 
 
 def is_nasbench201_csv(path: Path) -> bool:
-    """Whether the first line of a CSV file is that of this format.
+    """Whether the first line of a CSV file has this format.
 
     Args:
         path: An existing file.
@@ -68,7 +68,7 @@ def import_nasbench201_csv(path: Path, columns: Sequence[Column] | None = None, 
 
     Args:
         path: CSV, or ``*.csv.gz``.
-        columns: Which accuracies; by default all of :data:`COLUMNS`, so that none is lost by a slip in its name.
+        columns: Accuracies to read; by default all of :data:`COLUMNS`, so that a misspelt column is not silently lost.
         partial: Whether cells or accuracies may be missing.
 
     Returns:
@@ -76,8 +76,8 @@ def import_nasbench201_csv(path: Path, columns: Sequence[Column] | None = None, 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If the file lacks a column or a cell, has a cell twice, calls a cell by another cell's index, or
-            has something else than an accuracy.
+        TableError: If the file lacks a column or a cell, has a cell twice, gives a cell another cell's index, or holds
+            anything but an accuracy.
     """
     names = _names(path, columns)
     space = NASBench201()
@@ -85,7 +85,7 @@ def import_nasbench201_csv(path: Path, columns: Sequence[Column] | None = None, 
     for row in read_rows(path):
         architecture = cell(row.place, row.fields["index"], row.fields["arch_str"])
         if architecture in rows:
-            raise TableError(f"{row.place}: {row.fields['arch_str']} stands in {rows[architecture].place} already.")
+            raise TableError(f"{row.place}: {row.fields['arch_str']} is already in {rows[architecture].place}.")
         rows[architecture] = row
     if not partial:
         check_complete(path, map(space.index, rows))
@@ -94,7 +94,7 @@ def import_nasbench201_csv(path: Path, columns: Sequence[Column] | None = None, 
 
 
 def _names(path: Path, columns: Sequence[Column] | None) -> list[str]:
-    """The CSV columns to read, after a look at the first line."""
+    """The CSV columns to read, checked against the first line."""
     header = read_header(path)
     known = {column: name for name, column in COLUMNS.items()}
     unknown = [str(column) for column in columns or () if column not in known]

@@ -1,4 +1,4 @@
-"""What every importer of NAS-Bench-201 must find."""
+"""Checks that all importers of NAS-Bench-201 share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_complete(source: Path, indices: Iterable[int]) -> None:
     """Refuse a source that lacks cells.
 
     Args:
-        source: What is imported, for the message.
+        source: Name of the source, for the message.
         indices: The cells that it has, by their numbers in the benchmark's order.
 
     Raises:
@@ -23,15 +23,16 @@ def check_complete(source: Path, indices: Iterable[int]) -> None:
     if missing:
         raise TableError(
             f"{source} must have all {NASBench201().size} cells, but lacks {len(missing)}, the first of them with "
-            f"index {', '.join(map(str, missing[:3]))}; get the whole, or import what there is with --partial."
+            f"index {', '.join(map(str, missing[:3]))}; get the complete source, or import what there is with "
+            "--partial."
         )
 
 
 def cell(place: str, index: str, string: str) -> Architecture:
-    """The cell that a source gives twice, by its number and its string.
+    """The cell that a source gives both by number and by string.
 
     Args:
-        place: Where in the source, for the message.
+        place: Place in the source, for the message.
         index: Number in the benchmark's order.
         string: Architecture string.
 
@@ -39,7 +40,7 @@ def cell(place: str, index: str, string: str) -> Architecture:
         The cell.
 
     Raises:
-        TableError: If one of them is not valid, or they are two cells.
+        TableError: If one of them is not valid, or they are different cells.
     """
     space = NASBench201()
     try:

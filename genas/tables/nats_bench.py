@@ -34,8 +34,8 @@ def import_nats_bench(
 
     Args:
         folder: The folder.
-        columns: Which readings, those along the trainings (``at``) among them; by default the end of each training:
-            every seed, and the mean over a cell's seeds, of which there are one to three.
+        columns: Accuracies to read, including those during training (``at``); by default those at the end of each
+            training: every seed, and the mean over a cell's seeds, of which there are one to three.
         partial: Whether cells or accuracies may be missing.
         progress: Whether to show a progress bar.
 
@@ -44,7 +44,7 @@ def import_nats_bench(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        TableError: If a file is missing, damaged, not what it should be, or asks for code to be run.
+        TableError: If a file is missing, damaged, not in the expected format, or would run code.
     """
     files = cell_files(folder, partial=partial)
     meta = folder / f"meta{_SUFFIX}"
@@ -71,9 +71,9 @@ def cell_files(folder: Path, *, partial: bool) -> dict[int, Path]:
         TableError: If there is no ``meta`` file or no file of a cell, or if one is missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise FileNotFoundError(f"There is no folder {folder}.")
     if not (folder / f"meta{_SUFFIX}").is_file():
-        raise TableError(f"{folder} is no folder of NATS-Bench: it has no meta{_SUFFIX}.")
+        raise TableError(f"{folder} is not a folder of NATS-Bench: it has no meta{_SUFFIX}.")
     files: dict[int, Path] = {}
     for file in sorted(folder.glob(f"*{_SUFFIX}")):
         number = file.name.removesuffix(_SUFFIX)

@@ -25,7 +25,7 @@ from genas.tables.table import Table
 from genas.tables.trials import Record, Trial, table_of_trials
 from genas.unpickling import DAMAGES
 
-_DAMAGES = (*DAMAGES, AssertionError)  # the last is of the package's own checks
+_DAMAGES = (*DAMAGES, AssertionError)  # the last comes from the package's own checks
 
 
 def import_nats_bench_package(
@@ -45,22 +45,22 @@ def import_nats_bench_package(
     Raises:
         ImportError: If the package is not installed.
         FileNotFoundError: If there is no such folder or file.
-        TableError: If cells are missing, or files damaged or not what they should be.
+        TableError: If cells are missing, or files are damaged or not in the expected format.
     """
     try:
         nats_bench = import_module("nats_bench")
     except ImportError as error:
         raise ImportError(
-            "the package nats_bench is not installed: pip install 'genas[nasbench]', or read the folder without it by "
-            "--kind nats-bench"
+            "The package nats_bench is not installed: pip install 'genas[nasbench]', or read the folder without it by "
+            "--kind nats-bench."
         ) from error
     files = cell_files(source, partial=partial) if source.is_dir() else {}
     if not source.exists():
-        raise FileNotFoundError(f"no folder or file {source}")
+        raise FileNotFoundError(f"There is no folder or file {source}.")
     try:
         api = nats_bench.NATStopology(str(source), fast_mode=source.is_dir(), verbose=False)
     except _DAMAGES as error:
-        raise TableError(f"{source} can not be read by nats_bench ({error}).") from error
+        raise TableError(f"{source} cannot be read by nats_bench ({error}).") from error
     indices = list(files) or sorted(api.evaluated_indexes)
     if not partial:
         check_complete(source, indices)
@@ -79,7 +79,7 @@ def _record(api: Any, file: Path, index: int) -> Record:
         schedules = api.arch2infos_dict.pop(index)
         trials = tuple(trial for results in schedules.values() for trial in _trials(results))
     except _DAMAGES as error:
-        raise TableError(f"{file} can not be read by nats_bench ({type(error).__name__}: {error}).") from error
+        raise TableError(f"{file} cannot be read by nats_bench ({type(error).__name__}: {error}).") from error
     return Record(str(file), index, str(api.arch(index)), trials)
 
 

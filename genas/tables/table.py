@@ -1,4 +1,4 @@
-"""A table of ground truth: accuracies of architectures that somebody trained."""
+"""A table of ground truth: accuracies of trained architectures."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from genas.tables.table_file import write_table_file
 
 @final
 class Table:
-    """Accuracies in percent, by architecture and :class:`Column`. It can not be changed.
+    """Accuracies in percent, by architecture and :class:`Column`. It is immutable.
 
     Costs are not part of it: :func:`genas.spaces.cost` knows them in closed form.
 
     Args:
         space: The space of the architectures.
-        name: What it is called in reports.
-        source: Where the accuracies come from, in words.
-        checksum: SHA-256 of what they were imported from.
-        architectures: One for each row, all different.
+        name: Name in reports.
+        source: Origin of the accuracies, in words.
+        checksum: SHA-256 of the files that they were imported from.
+        architectures: One for each row, all distinct.
         values: For each column the accuracies in percent, shape ``(len(architectures),)``; NaN where there is none.
             :meth:`from_accuracies` takes no NaN.
-        isomorphic: Whether a row serves all architectures of the same ``space.unique_key``.
+        isomorphic: Whether a row stands for all architectures of the same ``space.unique_key``.
 
     Raises:
-        ValueError: If there is no accuracy, if one is not in 0 .. 100, if an architecture is not valid or comes twice,
-            or if a column has no value at all.
+        ValueError: If there is no accuracy, if one is not in 0 .. 100, if an architecture is not valid or repeated, or
+            if a column has no value at all.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -82,15 +82,15 @@ class Table:
         *,
         isomorphic: bool = False,
     ) -> Table:
-        """A table of accuracies that are given one by one; a column need not have every architecture.
+        """A table from accuracies that are given one by one; a column need not have every architecture.
 
         Args:
             space: As for the class, like the other arguments.
-            name: What it is called.
-            source: Where they come from.
-            checksum: SHA-256 of that.
+            name: As for the class.
+            source: As for the class.
+            checksum: As for the class.
             accuracies: For each column the accuracies in percent.
-            isomorphic: Whether a row serves all isomorphic architectures.
+            isomorphic: Whether a row stands for all isomorphic architectures.
 
         Returns:
             The table, its rows in the order in which the architectures appear.
@@ -130,9 +130,9 @@ class Table:
         """The accuracies of one column.
 
         Args:
-            column: Which accuracy.
-            architectures: Of whom; by default of all rows.
-            missing: What to do where there is no value: ``raise``, or return NaN there.
+            column: The column.
+            architectures: Architectures to look up; by default all rows.
+            missing: ``raise`` an error where there is no value, or return ``nan`` there.
 
         Returns:
             Float64 array of shape ``(len(architectures),)``, in percent.
@@ -150,7 +150,7 @@ class Table:
         if lacking.size and missing == "raise":
             raise KeyError(
                 f"The column {column} of the table {self.name} has no value for {lacking.size} of {len(asked)} "
-                f"architectures, among them {self.space.format(asked[lacking[0]])}; covered(column) are those that "
+                f"architectures, among them {self.space.format(asked[lacking[0]])}; covered(column) lists those that "
                 "it has."
             )
         return found.copy()
@@ -185,8 +185,8 @@ class Table:
         Args:
             architecture: A valid architecture.
             dataset: As in :class:`Column`, like the other arguments.
-            kind: Which images.
-            epochs: Length of the schedule; by default the longest that the table has of all else.
+            kind: The images it was measured on.
+            epochs: Length of the schedule; by default the longest in the table.
             seed: One seed; by default the mean over the seeds.
             at: Epochs trained; by default all.
 
@@ -210,26 +210,26 @@ class Table:
 
         Args:
             text: A column's own text like ``cifar10/test/200/seed=888``, or a part of it like ``cifar10`` or
-                ``cifar10-valid/valid``. What it leaves out is: the test images, the longest schedule, its end, the mean
-                over the seeds (or the only seed that there is).
+                ``cifar10-valid/valid``. What it leaves out defaults to the test images, the longest schedule, its end,
+                and the mean over the seeds (or the only seed).
 
         Returns:
             One of the columns.
 
         Raises:
-            KeyError: If there is none, or none that is meant above others; lists the columns.
-            ValueError: If the text has no form of a column.
+            KeyError: If no column matches, or several match equally well; lists the columns.
+            ValueError: If the text does not have the form of a column.
         """
         return find_column(text, self.columns, self.name)
 
     def default_truths(self, *, or_valid: bool = False) -> tuple[Column, ...]:
-        """What architectures are judged by where nobody says more.
+        """The columns by which architectures are judged by default.
 
         Args:
-            or_valid: Whether validation accuracies may do where the table has no test accuracy at all.
+            or_valid: Whether validation accuracies may be used where the table has no test accuracy at all.
 
         Returns:
-            Of each data set the column of the test accuracy, mean over the seeds, at the end of the longest training.
+            For each data set the column of the test accuracy, mean over the seeds, at the end of the longest training.
 
         Raises:
             ValueError: If the table has none.
@@ -248,7 +248,7 @@ class Table:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what the table says: architectures, columns and accuracies, whatever it is called."""
+        """SHA-256 of the table's architectures, columns and accuracies, but not of its name."""
         digest = hashlib.sha256(repr((self.space.name, self.isomorphic, self.architectures)).encode())
         for column in self.columns:
             digest.update(str(column).encode())
@@ -259,16 +259,16 @@ class Table:
         """The columns of single trainings that belong to a column.
 
         Args:
-            column: Of a mean over seeds, or of one of them.
+            column: Column of a mean over seeds, or of one seed.
 
         Returns:
-            Columns that differ from it in nothing but the seed, which is never ``None``; perhaps none.
+            Columns that differ from it only in the seed, which is never ``None``; possibly empty.
         """
         mean = replace(column, seed=None)
         return tuple(each for each in self.columns if each.seed is not None and replace(each, seed=None) == mean)
 
     def best(self, column: Column) -> tuple[Architecture, float]:
-        """The most accurate architecture of a column, the first of equals.
+        """The most accurate architecture of a column; the first one among ties.
 
         Args:
             column: One of the columns.
@@ -288,7 +288,7 @@ class Table:
             path: ``*.npz``, in a folder that exists. A file of that name is replaced, as a whole.
 
         Raises:
-            ValueError: If the name has another ending.
+            ValueError: If the name does not end in ``.npz``.
         """
         header = {
             "space": self.space.name,
@@ -303,7 +303,7 @@ class Table:
 
     @functools.cached_property
     def _rows_by_key(self) -> dict[Hashable, int]:
-        """The row of each isomorphism class; made when the first architecture without a row is looked up."""
+        """The row of each isomorphism class; computed when the first architecture without a row is looked up."""
         keys = map(self.space.unique_key, self.architectures)
         rows: dict[Hashable, int] = {}
         for row, key in enumerate(keys):
@@ -332,7 +332,7 @@ class Table:
                 )
 
     def _numbered(self) -> dict[Architecture, int]:
-        """The row of each architecture; refuses two of the same."""
+        """The row of each architecture; refuses duplicates."""
         rows: dict[Architecture, int] = {}
         for row, architecture in enumerate(self.architectures):
             rows.setdefault(architecture, row)

@@ -1,8 +1,9 @@
 """The file of a table: a small ``.npz`` of four arrays, without pickles.
 
 ``header``: UTF-8 JSON as bytes. ``architectures``: int8, shape ``(rows, genes)``. ``levels``: float64 percent, every
-accuracy that occurs, increasing; NaN last, for none. ``codes``: shape ``(columns, rows)``, where in ``levels`` each
-accuracy is. A benchmark counts right answers, so levels are few, and codes pack better than accuracies.
+accuracy that occurs, increasing; NaN, for a missing one, last. ``codes``: shape ``(columns, rows)``, the position of
+each accuracy in ``levels``. Accuracies are counts of right answers, so levels are few, and codes compress better than
+accuracies.
 """
 
 from __future__ import annotations
@@ -61,18 +62,18 @@ def read_table_file(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If it is damaged, something else, or of another version.
+        TableError: If it is damaged, not a table, or of another version.
     """
     if path.is_dir():
-        raise FileNotFoundError(f"a table is a file, but {path} is a folder; that of genas build-table has table.npz")
+        raise FileNotFoundError(f"A table is a file, but {path} is a folder; that of genas build-table has table.npz.")
     if not path.is_file():
-        raise FileNotFoundError(f"no table at {path}; make one with genas import-table")
+        raise FileNotFoundError(f"There is no table at {path}; make one with genas import-table.")
     try:
         arrays = read_npz(path)
     except ValueError as error:
-        raise TableError(f"{error}, or make the table again") from error
+        raise TableError(f"{error} Make the table again.") from error
     if arrays.keys() != _ARRAYS:
-        raise TableError(f"{path} is no table of genas: it holds {', '.join(sorted(arrays)) or 'nothing'}.")
+        raise TableError(f"{path} is not a genas table: it holds {', '.join(sorted(arrays)) or 'nothing'}.")
     header = _header(path, arrays["header"])
     architectures, levels, codes = arrays["architectures"], arrays["levels"], arrays["codes"]
     if architectures.ndim != 2 or codes.shape != (len(header["columns"]), len(architectures)):
@@ -86,13 +87,13 @@ def read_table_file(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
 
 
 def _header(path: Path, array: np.ndarray) -> dict[str, Any]:
-    """The header, every field of its type."""
+    """The header, with the type of every field checked."""
     try:
         header = json.loads(array.tobytes())
     except ValueError as error:
-        raise TableError(f"{path} is damaged: its header can not be read ({error}).") from error
+        raise TableError(f"{path} is damaged: its header cannot be read ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise TableError(f"{path} is no table of genas: its header says {str(header)[:60]!r}.")
+        raise TableError(f"{path} is not a genas table: its header says {str(header)[:60]!r}.")
     if header.get("version") != _VERSION:
         raise TableError(
             f"{path} is a table of version {header.get('version')}, but this genas reads version {_VERSION}; "
@@ -102,7 +103,7 @@ def _header(path: Path, array: np.ndarray) -> dict[str, Any]:
     if wrong:
         raise TableError(f"{path} is damaged: its header lacks {', '.join(wrong)}.")
     if not all(isinstance(column, str) for column in header["columns"]):
-        raise TableError(f"{path} is damaged: its header has a column that is no text.")
+        raise TableError(f"{path} is damaged: its header has a column that is not a string.")
     if len({*header["columns"]}) < len(header["columns"]):
         raise TableError(f"{path} is damaged: its header names a column twice.")
     return header

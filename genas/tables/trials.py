@@ -1,4 +1,4 @@
-"""From the single trainings of NATS-Bench's cells to the columns of a table."""
+"""Conversion of the single trainings of NATS-Bench's cells to the columns of a table."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ READINGS: Mapping[str, Mapping[str, Kind]] = {
     "cifar100": {"x-valid": "valid", "x-test": "test", "ori-test": "valtest"},
     "ImageNet16-120": {"x-valid": "valid", "x-test": "test", "ori-test": "valtest"},
 }
-"""For each training set of the benchmark, what its readings are called and what they are.
+"""For each training set of the benchmark, the names and the meaning of its readings.
 
-``ori-test`` are the official test images. Of CIFAR-100 and ImageNet16-120 the benchmark makes two halves of them, one
-for validation.
+``ori-test`` are the official test images. For CIFAR-100 and ImageNet16-120 the benchmark halves them, one half for
+validation.
 """
 
 
@@ -36,8 +36,8 @@ class Trial:
 
     Args:
         dataset: A key of :data:`READINGS`.
-        seed: Its seed.
-        epochs: Its length.
+        seed: Seed.
+        epochs: Length of the schedule.
         accuracies: In percent, by ``READING@EPOCH``, epochs counted from 0.
     """
 
@@ -53,7 +53,7 @@ class Record:
     """All trainings of one cell.
 
     Args:
-        place: Where it was read, for messages.
+        place: Its source, for messages.
         index: Number in the benchmark's order.
         string: The architecture string.
         trials: Its trainings.
@@ -74,23 +74,23 @@ def table_of_trials(
     *,
     partial: bool = False,
 ) -> Table:
-    """Gather the readings of all cells.
+    """The table of the readings of all cells.
 
     Args:
         records: The cells.
-        columns: Which readings; by default those of the end of each training: every seed, and the mean over a cell's
+        columns: Readings to take; by default those at the end of each training: every seed, and the mean over a cell's
             seeds, of which there are one to three.
-        source: What is imported.
-        name: What it is in words, for the table.
-        checksum: Of the source.
+        source: Path of the source, for messages.
+        name: Description of the source, for the table.
+        checksum: Checksum of the source.
         partial: Whether a cell may lack a reading that is not of a single seed.
 
     Returns:
         The table, its rows in the order of the records. Columns of a single seed cover the cells trained with it.
 
     Raises:
-        TableError: If a cell comes twice or under another cell's index, if an accuracy is none, or if a cell lacks a
-            reading that it must have.
+        TableError: If a cell is repeated or has another cell's index, if a value is not an accuracy, or if a cell lacks
+            a required reading.
     """
     epochs_read = {None} if columns is None else {column.at for column in columns}
     accuracies: defaultdict[Column, dict[Architecture, float]] = defaultdict(dict)
@@ -98,7 +98,7 @@ def table_of_trials(
     for record in records:
         architecture = cell(record.place, str(record.index), record.string)
         if architecture in seen:
-            raise TableError(f"{record.place}: {record.string} stands in {seen[architecture]} already.")
+            raise TableError(f"{record.place}: {record.string} is already in {seen[architecture]}.")
         seen[architecture] = record.place
         for column, value in _readings(record, epochs_read):
             accuracies[column][architecture] = value
@@ -114,7 +114,7 @@ def table_of_trials(
 
 
 def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tuple[Column, float]]:
-    """The readings of a cell's seeds and their means."""
+    """The readings of a cell for each seed, then their means."""
     by_mean: defaultdict[Column, list[float]] = defaultdict(list)
     for trial in record.trials:
         if trial.dataset not in READINGS:
@@ -135,7 +135,7 @@ def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tup
 
 
 _column = functools.cache(Column)
-"""Checking the same few columns anew for every cell would take most of the time."""
+"""Cached, as checking the same few columns anew for every cell would take most of the time."""
 
 
 def _accuracy(record: Record, column: Column, value: Any) -> float:
@@ -163,11 +163,11 @@ def _check_covered(
     chosen: Sequence[Column],
     cells: Mapping[Architecture, str],
 ) -> None:
-    """Refuse means that a cell lacks; seeds may be missing, and are."""
+    """Refuse cells that lack a mean; single seeds may be missing, and some are."""
     for column in chosen:
         lacking = [place for each, place in cells.items() if each not in accuracies[column]]
         if column.seed is None and lacking:
             raise TableError(
-                f"{lacking[0]} has no reading {column}, and so {len(lacking)} of {len(cells)} cells; get the whole, or "
-                "import what there is with --partial."
+                f"{lacking[0]} has no reading {column}: {len(lacking)} of {len(cells)} cells lack it; get the complete "
+                "source, or import what there is with --partial."
             )

@@ -20,37 +20,37 @@ Centre = Literal["alpha", "alpha_tilde"]
 @final
 @dataclass(frozen=True)
 class A2MGradient(ArchitectureGradient):
-    r"""The gradient of the loss that a step uphill leads to.
+    r"""The gradient of the loss after one step uphill.
 
-    With L the function of the gradient inside, g its gradient, H its Hessian and alpha~ = alpha + rho g(alpha),
+    With L the function of the inner gradient, g its gradient, H its Hessian and alpha~ = alpha + rho g(alpha),
 
     .. math:: G = \nabla_\alpha L(\alpha + \rho\, g(\alpha)) = (I + \rho H(\alpha))\, g(\tilde\alpha).
 
-    The step uphill is not normalised. The optimiser goes from alpha, not from alpha~.
+    The step uphill is not normalised. The optimiser starts from alpha, not from alpha~.
 
-    On a network of ReLUs and maxima the modes of ``curvature`` are different quantities, not a number and its errors:
-    the exact product knows nothing of the gradient's jumps where a ReLU switches, of which a difference finds many on
-    its way. Their relative distance was above one for displacements of 0.001 to 0.1 in alpha.
+    On a network of ReLUs and maxima the modes of ``curvature`` are different quantities, not one number with errors:
+    the exact product does not see the gradient's jumps where a ReLU switches, of which a difference crosses many. Their
+    relative distance was above one for displacements of 0.001 to 0.1 in alpha.
 
     Args:
-        inner: The gradient inside. To keep a regulariser out of the step uphill, wrap the regulariser around A²M; to
-            take it in, as the authors' code does, put it inside.
-        rho: Length of the step uphill, in gradients; 0 is the gradient inside.
-        curvature: How the product of Hessian and gradient is worked out. ``exact`` differentiates twice; differences
-            ``(g(c + e v) - g(c - e v)) / 2e`` with v = g(alpha~) have e = ``epsilon`` (``central_fd``, the paper) or
-            e = ``epsilon / |v|`` (``relative_fd``); ``forward_fd`` is one-sided, ``(g(c + e v) - g(c)) / e`` with the
-            latter e, and saves a pass because g(c) is there; ``none`` leaves the product out.
+        inner: The inner gradient. To keep a regulariser out of the step uphill, wrap the regulariser around A²M; to
+            include it, as the authors' code does, put it inside.
+        rho: Length of the step uphill, as a multiple of the gradient; 0 gives the inner gradient.
+        curvature: How the product of Hessian and gradient is computed. ``exact`` differentiates twice; differences
+            ``(g(c + e v) - g(c - e v)) / 2e`` with v = g(alpha~) have e = ``epsilon`` (``central_fd``, the paper) or e
+            = ``epsilon / |v|`` (``relative_fd``); ``forward_fd`` is one-sided, ``(g(c + e v) - g(c)) / e`` with the
+            latter e, and saves a pass because g(c) is known; ``none`` leaves the product out.
         epsilon: See ``curvature``.
-        centre: Where the Hessian is taken, c: at alpha as in the paper, or at alpha~ as in the authors' code.
+        centre: Point c at which the Hessian is taken: at alpha as in the paper, or at alpha~ as in the authors' code.
         include_edge_logits: Whether the step uphill also moves the parameters of the edges (PC-DARTS).
-        allow_unrolled: Whether ``inner`` may look ahead at the weights. The paper's experiments never do; it costs four
-            unrolled gradients and works with differences only.
-        compare_exact: Whether the relative distance of a finite difference from the exact product goes into the log, at
-            the cost of one.
+        allow_unrolled: Whether ``inner`` may unroll a step of the weights. The paper's experiments never do; it costs
+            four unrolled gradients and works with differences only.
+        compare_exact: Whether to log the relative distance of the finite difference from the exact product, at the cost
+            of the latter.
 
     Raises:
-        ValueError: If a number or a name is out of its range, or ``inner`` unrolls though it may not, or though the
-            curvature is to be exact, or there is no difference to compare.
+        ValueError: If a number or a name is out of its range, if ``inner`` unrolls without ``allow_unrolled`` or with
+            an exact curvature, or if there is no difference to compare.
 
     Reference:
         Gambella et al., Architecture-Aware Minimization (A²M): How to Find Flat Minima in Neural Architecture Search,
@@ -88,7 +88,7 @@ class A2MGradient(ArchitectureGradient):
 
     @property
     def unrolls_weights(self) -> bool:
-        """Whether the gradient inside does."""
+        """Whether the inner gradient looks ahead at the weights."""
         return self.inner.unrolls_weights
 
     @property
@@ -104,7 +104,7 @@ class A2MGradient(ArchitectureGradient):
         return self.inner.value(step, moved(_detached(alphas), self.rho, uphill))
 
     def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:
-        """The loss after the step uphill, its gradient, and how it differs from the plain one."""
+        """The loss after the step uphill, its gradient, and diagnostics of its distance from the plain one."""
         if self.rho == 0:
             return self.inner.estimate(step, alphas)
         here = _detached(alphas)
@@ -127,20 +127,20 @@ class A2MGradient(ArchitectureGradient):
         return Estimate(above.value, gradient, {**numbers, **_diagnostics(here, plain, gradient)})
 
     def _look(self, step: SearchStep, point: Alphas, name: Centre) -> tuple[Estimate, CurvatureProduct | None]:
-        """The estimate inside, with its exact curvature where that is wanted."""
+        """The inner estimate, with its exact curvature where that is needed."""
         if self.curvature == "exact" and self.centre == name:
             return self.inner.linearize(step, point)
         return self.inner.estimate(step, point), None
 
     def _perturbed_part(self, step: SearchStep, vector: Alphas) -> Alphas:
-        """The vector with zeros for the parameters that the step uphill leaves where they are."""
+        """The vector with zeros for the parameters that the step uphill does not move."""
         if self.include_edge_logits:
             return vector
         types = len(step.relaxation.space.cell_types)
         return (*vector[:types], *(torch.zeros_like(part) for part in vector[types:]))
 
     def _differences(self, step: SearchStep, centre: Alphas, gradient: Alphas) -> CurvatureProduct:
-        """Difference quotients of the gradient inside, which has a known value at the centre."""
+        """Difference quotients of the inner gradient, whose value at the centre is known."""
 
         def product(direction: Alphas) -> Alphas:
             radius: float | Tensor = self.epsilon
@@ -163,7 +163,7 @@ def _detached(alphas: Alphas) -> Alphas:
 
 
 def _diagnostics(alphas: Alphas, plain: Estimate, gradient: Alphas) -> dict[str, Tensor]:
-    """How far the gradient is from the plain one; ratios are NaN where the plain one is zero."""
+    """Distance of the gradient from the plain one; ratios are NaN where the plain one is zero."""
     length = norm(plain.gradient)
     return {
         "a2m_relative_change": norm(moved(gradient, -1, plain.gradient)) / length,

@@ -1,4 +1,4 @@
-"""The dominant eigenvalue of the search loss in architecture space: the sharpness that DARTS-ES watches."""
+"""The dominant eigenvalue of the search loss in architecture space: the sharpness that DARTS-ES monitors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXACT_UP_TO = 32
 """Number of architecture parameters up to which the whole Hessian is built."""
 
 _TOLERANCE = 1e-4
-"""Relative accuracy of the Lanczos iteration; from one batch to the next the eigenvalue itself moves far more."""
+"""Relative accuracy of the Lanczos iteration; the eigenvalue itself varies far more from one batch to the next."""
 
 
 def dominant_eigenvalue(
@@ -30,15 +30,15 @@ def dominant_eigenvalue(
 ) -> float:
     """The largest eigenvalue of the Hessian with respect to all architecture parameters together.
 
-    Up to ``exact_up_to`` parameters the whole Hessian is built, one product per parameter, and symmetrised; beyond,
-    Lanczos' iteration (ARPACK) finds the eigenvalue from some dozens of products.
+    Up to ``exact_up_to`` parameters the whole Hessian is built, one product per parameter, and symmetrised; for more,
+    the Lanczos iteration (ARPACK) finds the eigenvalue from a few dozen products.
 
     Args:
         steps: At least one; the Hessian is averaged over their search batches.
-        alphas: Where.
-        gradient: Of which function; DARTS-ES takes the search loss itself (:class:`FirstOrder`).
-        weight_decay: Of the architecture's optimiser; added to the diagonal as in the authors' code.
-        exact_up_to: Number of parameters that decides.
+        alphas: The point of evaluation.
+        gradient: Gradient of the function; DARTS-ES takes the search loss itself (:class:`FirstOrder`).
+        weight_decay: Weight decay of the architecture's optimiser; added to the diagonal as in the authors' code.
+        exact_up_to: Largest number of parameters for which the whole Hessian is built.
 
     Returns:
         The eigenvalue: the largest, not the one of the largest magnitude.
@@ -70,8 +70,8 @@ def hessian(steps: Sequence[SearchStep], alphas: Alphas, gradient: ArchitectureG
 
     Args:
         steps: At least one.
-        alphas: Where.
-        gradient: Of which function.
+        alphas: The point of evaluation.
+        gradient: Gradient of the function.
 
     Returns:
         Float64 array, shape ``(n, n)``, ``n`` being the number of architecture parameters.
@@ -91,7 +91,7 @@ def _by_lanczos(steps: Sequence[SearchStep], alphas: Alphas, gradient: Architect
     def multiply(vector: np.ndarray) -> np.ndarray:
         if kept is not None:
             return kept(vector)
-        # Several graphs do not fit into memory: each is made again for every product.
+        # Several graphs do not fit in memory: each is rebuilt for every product.
         products = (_flat_product(gradient.linearize(step, alphas)[1], alphas)(vector) for step in steps)
         mean: np.ndarray = np.mean(list(products), axis=0)
         return mean
@@ -106,7 +106,7 @@ def _by_lanczos(steps: Sequence[SearchStep], alphas: Alphas, gradient: Architect
 
 
 def _flat_product(product: CurvatureProduct, alphas: Alphas) -> Callable[[np.ndarray], np.ndarray]:
-    """The same product from a vector of all parameters to another one."""
+    """The product as a map between flat vectors of all parameters."""
     sizes = [alpha.numel() for alpha in alphas]
 
     def multiply(vector: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The two gradients of DARTS: at the weights as they are, and at the weights one training step ahead."""
+"""The two gradients of DARTS: at the current weights, and at the weights one training step ahead."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MixedTerm = Literal["central_fd", "exact"]
 
 
 def constant(weights: Weights) -> Weights:
-    """The same weights as constants, so that a loss keeps nothing in memory for their gradients."""
+    """The weights as constants, so that a loss keeps nothing in memory for their gradients."""
     return {name: weight.detach() for name, weight in weights.items()}
 
 
 def leaves(alphas: Alphas) -> Alphas:
-    """Parameters of the same values to differentiate with respect to; the given ones are never touched."""
+    """Copies of the parameters as leaves to differentiate with respect to; the given ones are never changed."""
     return tuple(alpha.detach().requires_grad_() for alpha in alphas)
 
 
@@ -38,9 +38,9 @@ def derivative_along(slopes: Sequence[Tensor], direction: Sequence[Tensor], poin
     """The gradient of the inner product of slopes and a direction: a product with a second derivative.
 
     Args:
-        slopes: First derivatives with a graph, which stays.
+        slopes: First derivatives with a graph, which is kept.
         direction: Constants of the same shapes.
-        points: With respect to what.
+        points: Variables of the differentiation.
 
     Returns:
         Tensors of the shapes of ``points``; zero where the slopes do not depend on them.
@@ -54,7 +54,7 @@ def derivative_along(slopes: Sequence[Tensor], direction: Sequence[Tensor], poin
 @final
 @dataclass(frozen=True)
 class FirstOrder(ArchitectureGradient):
-    """The gradient of the search loss at the weights as they are: no gradient of a weight is worked out.
+    """The gradient of the search loss at the current weights; no gradients of weights are computed.
 
     Reference:
         Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019, eq. (6) with xi = 0.
@@ -95,10 +95,10 @@ def _estimate(loss: Tensor, gradient: Alphas) -> Estimate:
 @final
 @dataclass(frozen=True)
 class Unrolled(ArchitectureGradient):
-    r"""The gradient of the search loss at the weights one training step ahead, a step that depends on the parameters.
+    r"""The gradient of the search loss after one unrolled training step, which depends on the architecture parameters.
 
-    With v the momentum buffer, mu and lambda momentum and weight decay (plain momentum, as in the authors' code, also
-    where the training's is Nesterov's),
+    With v the momentum buffer, mu and lambda momentum and weight decay (plain momentum, as in the authors' code, even
+    if the training uses Nesterov's),
 
     .. math:: w' &= w - \xi (\mu v + \nabla_w L_{train}(w, \alpha) + \lambda w), \\
               \nabla_\alpha L_{search}(w', \alpha) &= \partial_\alpha L_{search}(w', \alpha)
@@ -106,9 +106,9 @@ class Unrolled(ArchitectureGradient):
 
     Args:
         xi: Length of the step ahead; ``None``: the current learning rate. Zero is :class:`FirstOrder`.
-        mixed: How the product with the mixed second derivative is worked out: ``central_fd``, as the paper's code, by
+        mixed: How the product with the mixed second derivative is computed: ``central_fd``, as in the paper's code, by
             the difference of two gradients at ``w +- r u / |u|``, or ``exact`` by differentiating twice.
-        epsilon: r.
+        epsilon: r, the length of the finite difference.
 
     Raises:
         ValueError: If a number or a name is out of its range.
@@ -130,7 +130,7 @@ class Unrolled(ArchitectureGradient):
 
     @property
     def unrolls_weights(self) -> bool:
-        """True."""
+        """Always true."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""Λ-DARTS: weights trained so that the cells agree on which operations they want."""
+"""Λ-DARTS: weights trained so that the cells agree on their preferred operations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AlignmentForm = Literal["corr", "signcorr"]
 
 
 def alignment(gradients: Sequence[Tensor], form: AlignmentForm = "corr") -> Tensor:
-    r"""How far gradients of the cells point the same way: the mean over pairs of their correlation.
+    r"""Alignment of the cells' gradients: the mean of their pairwise correlations.
 
     .. math:: \text{corr: } \frac{\langle g_i, g_j \rangle}{\lVert g_i \rVert \lVert g_j \rVert}, \qquad
               \text{signcorr: } \frac{\langle g_i, g_j \rangle}{\langle |g_i|, |g_j| \rangle}.
 
     Args:
         gradients: At least two tensors of one shape.
-        form: Which of the two.
+        form: The correlation.
 
     Returns:
         A scalar in [-1, 1], differentiable; NaN where a denominator is zero.
@@ -104,7 +104,7 @@ class LambdaHook(WeightStep):
             )
 
     def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
-        """One pass, and two more where the alignment counts."""
+        """One pass, and two more unless the strength or the gradient of the alignment is zero."""
         self.check(step.objective.cell_types)
         cells = [position for position, kind in enumerate(step.objective.cell_types) if kind == self.cell_type]
         strength = self.strength_at(step.epoch, step.epochs)

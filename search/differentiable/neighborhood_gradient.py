@@ -28,7 +28,7 @@ from genas.supernet.mixtures import Mixture
 Aggregate = Literal["mean", "max", "variance"]
 
 _SMALLEST_VARIANCE = 1e-12
-"""Added to a variance so that one can divide by its root where all losses are equal."""
+"""Added to a variance, so that division by its root is defined if all losses are equal."""
 
 
 @final
@@ -51,18 +51,18 @@ class _Neighbor(Relaxation):
 @final
 @dataclass(frozen=True)
 class NeighborhoodGradient(ArchitectureGradient):
-    r"""The gradient of an aggregate of the losses of an architecture and of neighbours drawn anew in every step.
+    r"""The gradient of an aggregate of the losses of an architecture and of its neighbours, redrawn in every step.
 
     With f_0 the loss of the architecture itself, f_1, f_2, ... those of the neighbours and sigma the standard deviation
     of all of them (of the population), the function is their mean, their maximum (differentiated as the worst loss), or
     :math:`f_0 + \lambda \sigma` (``variance``). One graph is in memory at a time.
 
     Args:
-        inner: The gradient whose function is the loss. It sees a neighbour as another relaxation, so anything goes: an
-            unrolled gradient looks ahead at the neighbour's weights.
-        neighbors: What the neighbours are.
-        count: Number of losses, the architecture's own among them; 1 is ``inner``.
-        aggregate: What becomes of the losses.
+        inner: The gradient whose function is the loss. It sees a neighbour as another relaxation, so any gradient
+            works: an unrolled one looks ahead at the neighbour's weights.
+        neighbors: Distribution of the neighbours.
+        count: Number of losses, including the architecture's own; 1 is ``inner``.
+        aggregate: Aggregate of the losses.
         deviation_weight: Lambda.
 
     Raises:
@@ -88,7 +88,7 @@ class NeighborhoodGradient(ArchitectureGradient):
 
     @property
     def unrolls_weights(self) -> bool:
-        """Whether the gradient inside does."""
+        """Whether the inner gradient looks ahead at the weights."""
         return self.inner.unrolls_weights
 
     @property
@@ -117,7 +117,7 @@ class NeighborhoodGradient(ArchitectureGradient):
         return Estimate(value, gradient, {**estimates[0].diagnostics, "neighborhood": value})
 
     def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:
-        """The estimate and its exact derivative; each product differentiates the losses anew, one graph at a time."""
+        """The estimate and its exact derivative; each product differentiates the losses again, one graph at a time."""
         if self.count == 1:
             return self.inner.linearize(step, alphas)
         estimates, coefficients = self._parts(step, alphas)
@@ -139,7 +139,7 @@ class NeighborhoodGradient(ArchitectureGradient):
         return self._combined(alphas, estimates, coefficients), product
 
     def _at(self, step: SearchStep, index: int) -> SearchStep:
-        """The step as one of the neighbours sees it; number 0 is the architecture itself."""
+        """The step of one of the neighbours; number 0 is the architecture itself."""
         if index == 0:
             return step
         relaxation = _Neighbor(step.relaxation, self.neighbors, step.seed, step.number, index)
@@ -149,10 +149,11 @@ class NeighborhoodGradient(ArchitectureGradient):
         return torch.stack([self.inner.value(self._at(step, index), alphas) for index in range(self.count)])
 
     def _parts(self, step: SearchStep, alphas: Alphas) -> tuple[list[Estimate], Tensor]:
-        """The estimate of every loss, without gradient where it counts nothing, and the weights of the gradients."""
+        """The estimate of every loss, without gradient where its weight is zero, and the weights of the gradients."""
         if self.aggregate == "max":
             values = self._values(step, alphas)
-            # The log has the function inside for the architecture's search loss: only the worst loss is looked into.
+            # The log reports the inner function as the architecture's search loss: only the worst loss is estimated in
+            # full.
             name = "search_loss_ahead" if self.unrolls_weights else "search_loss"
             estimates = [Estimate(value, (), {name: values[0]}) for value in values]
             worst = int(values.argmax())
@@ -182,7 +183,7 @@ class NeighborhoodGradient(ArchitectureGradient):
         return found + self.deviation_weight * (values - values.mean()) / (self.count * _deviation(values))
 
     def _changes(self, values: Tensor, slopes: Tensor) -> Tensor:
-        """How the coefficients change while the losses change with these slopes."""
+        """Derivatives of the coefficients when the losses change with these slopes."""
         if self.aggregate != "variance":
             return torch.zeros_like(values)
         deviation, centred = _deviation(values), values - values.mean()

@@ -18,7 +18,7 @@ from genas.supernet.mixtures import Mixture
 EdgeScope = Literal["each", "joint", "normal_only"]
 
 EPSILON = 0.1
-"""Largest change of a weight by additive neighbours, where nobody says more."""
+"""Default of the largest change of a weight by additive neighbours."""
 
 _SKIP = "skip_connect"
 
@@ -27,13 +27,13 @@ class Neighbors(abc.ABC):
     r"""Mixtures near a given one: the weights of the operations change on ``distance`` edges.
 
     The distance between two relaxed architectures is the sum over the edges of :math:`\frac12 \lVert p_e - p'_e
-    \rVert_1 \le 1`, so no neighbour is further away than ``distance`` edges. Weights of edges stay as they are.
+    \rVert_1 \le 1`, so a neighbour is no further away than the number of changed edges. Weights of edges do not change.
 
     Args:
         space: The search space.
-        distance: On how many edges a neighbour differs.
-        scope: Where these edges are: ``each``: so many in every cell type; ``joint``: so many in all cell types
-            together; ``normal_only``: in the cell type of that name.
+        distance: Number of edges on which a neighbour differs.
+        scope: Place of these edges: ``each``: so many in every cell type; ``joint``: so many in all cell types
+            together; ``normal_only``: only in the normal cell.
 
     Raises:
         ValueError: If ``scope`` is unknown or there are not that many edges.
@@ -69,11 +69,11 @@ class Neighbors(abc.ABC):
 
         Args:
             mixtures: One per cell type.
-            rng: Takes the same number of draws whatever the mixtures.
+            rng: Source of randomness; the number of draws does not depend on the mixtures.
 
         Returns:
-            The neighbour, one mixture per cell type, differentiable with respect to the given one. Rows of edges that
-            do not change are the same bit for bit.
+            The neighbour, one mixture per cell type, differentiable with respect to the given one. Rows of unchanged
+            edges are identical, bit for bit.
         """
         chosen = np.zeros(self.space.num_genes, dtype=bool)
         for group in self._groups:
@@ -88,7 +88,7 @@ class Neighbors(abc.ABC):
 
     @abc.abstractmethod
     def changed(self, operations: Tensor, start: int, rng: np.random.Generator) -> Tensor:
-        """What the weights of every edge of a cell become if the edge is among those that change.
+        """The weights of every edge of a cell for the case that the edge is among those that change.
 
         Args:
             operations: Weights of a cell type, shape ``(edges, candidates)``; rows sum to one.
@@ -104,13 +104,13 @@ class Neighbors(abc.ABC):
 class AdditiveNeighbors(Neighbors):
     r"""A changed edge has the weights :math:`(p_k + q_k) / \sum_j (p_j + q_j)`.
 
-    q_k is uniform between :math:`\max(-\epsilon, -p_k)` and :math:`\epsilon` and a constant of the differentiation.
+    q_k is uniform between :math:`\max(-\epsilon, -p_k)` and :math:`\epsilon` and constant in the differentiation.
 
     Args:
         space: The search space.
-        distance: On how many edges a neighbour differs.
+        distance: Number of edges on which a neighbour differs.
         epsilon: Largest change of a weight before the division.
-        scope: Where these edges are.
+        scope: Place of these edges.
 
     Raises:
         ValueError: As :class:`Neighbors`, and if ``epsilon`` is negative or not finite.
@@ -134,17 +134,17 @@ class AdditiveNeighbors(Neighbors):
 
 @final
 class MultiplicativeNeighbors(Neighbors):
-    """A changed edge has all its weight on ``none`` or on ``skip_connect``, with equal chances.
+    """A changed edge has all its weight on ``none`` or on ``skip_connect``, with equal probability.
 
     So it gets no gradient; only edges that do not change learn from such a neighbour.
 
     Args:
         space: The search space.
-        distance: On how many edges a neighbour differs.
-        scope: Where these edges are.
+        distance: Number of edges on which a neighbour differs.
+        scope: Place of these edges.
 
     Raises:
-        ValueError: As :class:`Neighbors`, and if an edge has not both operations among its candidates.
+        ValueError: As :class:`Neighbors`, and if an edge lacks one of the two operations.
     """
 
     def __init__(self, space: SearchSpace, distance: int, *, scope: EdgeScope = "each") -> None:

@@ -26,13 +26,13 @@ class NetworkObjective(Objective):
     Nothing is kept from one call to the next. Noise operations (S4) draw the same noise in each call on a batch.
 
     Args:
-        network: The supernet, on its device. In whatever mode it is, BN does what each loss asks for.
+        network: The supernet, on its device. BN uses the statistics of each loss, whatever the network's mode.
         search_batch: Images and classes of the search loss, on the same device.
         training_batch: Images and classes of the training loss.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
         label_smoothing: Mass moved from the true class to the uniform distribution.
         track_statistics: Whether BN keeps running statistics (the authors' code of most methods). Without them
-            (NATS-Bench's) every loss uses the statistics of its batch, whatever is asked for.
+            (NATS-Bench's) every loss uses the statistics of its batch, whatever is requested.
         seed: Seed of the step's noise operations.
 
     Example:
@@ -73,7 +73,7 @@ class NetworkObjective(Objective):
 
     @property
     def cell_types(self) -> tuple[int, ...]:
-        """Those of the network."""
+        """The cell types of the network."""
         return self.network.cell_types
 
     def search_loss(self, mixtures: Sequence[Mixture], weights: Weights | None = None) -> Tensor:
@@ -90,7 +90,7 @@ class NetworkObjective(Objective):
         """Logits of other images with the live weights and the statistics of their batch. Changes nothing.
 
         Args:
-            images: As those of the batches.
+            images: Images like those of the batches.
             mixtures: One per cell.
 
         Returns:

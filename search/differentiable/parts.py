@@ -1,4 +1,4 @@
-"""What a differentiable search is made of: small parts, each replaceable, with the step that they share."""
+"""Interfaces of the replaceable parts of a differentiable search, and the step that they share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from genas.spaces import Architecture, SearchSpace
 from genas.supernet.mixtures import Mixture
 
 Alphas = tuple[Tensor, ...]
-"""The architecture parameters: tensors that the optimiser of the architecture moves. What they are, a relaxation says.
+"""The architecture parameters: tensors that the architecture's optimiser updates, defined by the relaxation.
 
-The first ones, one per cell type, belong to the operations; what follows belongs to the edges.
+The first ones, one per cell type, belong to the operations, any further ones to the edges.
 """
 
 Weights = Mapping[str, Tensor]
 """Network weights by name; architecture parameters are never among them."""
 
 Statistics = Literal["batch", "recorded", "running"]
-"""What batch normalisation uses in a training loss: the statistics of the batch, or the running ones as in evaluation.
+"""The statistics of batch normalisation in a training loss: those of the batch, or the running ones as in evaluation.
 
-``recorded`` is ``batch`` that also moves the running statistics: for the one forward pass of a weight step.
+``recorded`` is ``batch`` that also updates the running statistics: for the one forward pass of a weight step.
 """
 
 
@@ -43,7 +43,7 @@ class Objective(abc.ABC):
     @property
     @abc.abstractmethod
     def cell_types(self) -> tuple[int, ...]:
-        """For each cell that takes a mixture the position of its type in ``space.cell_types``."""
+        """For each cell that takes a mixture, the position of its type in ``space.cell_types``."""
 
     @abc.abstractmethod
     def search_loss(self, mixtures: Sequence[Mixture], weights: Weights | None = None) -> Tensor:
@@ -51,7 +51,7 @@ class Objective(abc.ABC):
 
         Args:
             mixtures: One per cell.
-            weights: Used in the place of the live ones.
+            weights: Weights to use instead of the live ones.
 
         Returns:
             A scalar that can be differentiated with respect to mixtures and weights, twice where asked.
@@ -66,7 +66,7 @@ class Objective(abc.ABC):
         Args:
             mixtures: As in :meth:`search_loss`.
             weights: As in :meth:`search_loss`.
-            statistics: Those of batch normalisation.
+            statistics: The statistics of batch normalisation.
 
         Returns:
             As :meth:`search_loss`.
@@ -77,16 +77,16 @@ class Objective(abc.ABC):
         """One mixture per cell from one per cell type.
 
         Args:
-            by_type: For each cell type of the space its mixture.
+            by_type: One mixture for each cell type of the space.
 
         Returns:
-            For each cell the mixture of its type.
+            The mixture of its type for each cell.
         """
         return tuple(by_type[cell_type] for cell_type in self.cell_types)
 
 
 class Relaxation(abc.ABC):
-    """How architecture parameters become mixtures."""
+    """A map from architecture parameters to mixtures."""
 
     space: SearchSpace
 
@@ -99,30 +99,30 @@ class Relaxation(abc.ABC):
         """The mixtures, one per cell type, differentiable with respect to the parameters.
 
         Args:
-            alphas: Of the form of :meth:`initial`.
-            progress: Epoch over number of epochs, in [0, 1): for what follows a schedule.
+            alphas: Parameters in the form of :meth:`initial`.
+            progress: Epoch over number of epochs, in [0, 1), for schedules.
 
         Returns:
-            For each cell type of the space its mixture.
+            One mixture for each cell type of the space.
         """
 
 
 @final
 @dataclass(frozen=True)
 class SearchStep:
-    """What the parts of one step share.
+    """Data that the parts of a search share in one step.
 
     Args:
         objective: The losses on this step's batches.
-        relaxation: From parameters to mixtures.
+        relaxation: Maps parameters to mixtures.
         epoch: Number of the epoch, from 0.
         epochs: Epochs of the search.
         number: Number of the step since the beginning, from 0.
         seed: Root seed; a part that draws takes :func:`genas.seeding.generator` with a stream of its own name and
             ``number``.
-        learning_rate: Of the weights in this step.
-        momentum: Of the weights' SGD.
-        weight_decay: Of the weights' SGD.
+        learning_rate: Learning rate of the weights in this step.
+        momentum: Momentum of the weights' SGD.
+        weight_decay: Weight decay of the weights' SGD.
         momentum_buffers: The weights' momentum by name; zeros before the first step.
     """
 
@@ -150,10 +150,10 @@ class SearchStep:
 @final
 @dataclass(frozen=True)
 class Estimate:
-    """What a gradient finds at a point; all tensors are detached.
+    """Value, gradient and diagnostics at a point; all tensors are detached.
 
     Args:
-        value: The function itself there, a scalar.
+        value: Value of the function, a scalar.
         gradient: Tensors of the shapes of the parameters.
         diagnostics: Scalars for the log by name, such as ``search_loss``, the plain loss on the search batch.
     """
@@ -164,7 +164,7 @@ class Estimate:
 
 
 CurvatureProduct = Callable[[Alphas], Alphas]
-"""From a direction to the derivative of a gradient along it: a Hessian-vector product."""
+"""Maps a direction to the derivative of a gradient along it: a Hessian-vector product."""
 
 
 class ArchitectureGradient(abc.ABC):
@@ -176,7 +176,7 @@ class ArchitectureGradient(abc.ABC):
 
     @property
     def unrolls_weights(self) -> bool:
-        """Whether the function looks ahead at what the weights will become."""
+        """Whether the function looks ahead at the weights after the next step."""
         return False
 
     @property
@@ -189,8 +189,8 @@ class ArchitectureGradient(abc.ABC):
         """The function at a point, without its gradient.
 
         Args:
-            step: The losses and all else of this step.
-            alphas: Where; need not be the search's own parameters.
+            step: The losses and other data of this step.
+            alphas: The point; need not be the search's own parameters.
 
         Returns:
             A detached scalar.
@@ -216,17 +216,17 @@ class ArchitectureGradient(abc.ABC):
     def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:  # noqa: ARG002
         """The estimate at a point, with the exact derivative of its gradient there.
 
-        A gradient that has no exact curvature leaves this as it is: whoever asks is refused.
+        A gradient without exact curvature does not override this method, which raises an error.
 
         Args:
             step: As in :meth:`value`.
             alphas: As in :meth:`value`.
 
         Returns:
-            The estimate, and the Hessian-vector product; as long as the latter lives, it may hold a graph in memory.
+            The estimate, and the Hessian-vector product, which may keep a graph in memory while it exists.
 
         Raises:
-            ValueError: If the gradient has no exact curvature; finite differences work with any.
+            ValueError: If the gradient has no exact curvature; finite differences work with any gradient.
         """  # noqa: DOC202
         raise ValueError(
             f"{type(self).__name__} has no exact curvature; choose finite differences for the outer gradient."
@@ -257,7 +257,7 @@ class Regularizer(abc.ABC):
 @final
 @dataclass(frozen=True)
 class WeightReport:
-    """What a weight step has to say.
+    """Training loss and diagnostics of one weight step.
 
     Args:
         loss: The training loss, detached.
@@ -269,7 +269,7 @@ class WeightReport:
 
 
 class WeightStep(abc.ABC):
-    """How the gradients of the weights are worked out."""
+    """A rule for computing the gradients of the weights."""
 
     @property
     def small_difference(self) -> str | None:
@@ -277,21 +277,21 @@ class WeightStep(abc.ABC):
         return None
 
     def check(self, cell_types: Sequence[int]) -> None:  # noqa: B027 (most steps work on any network)
-        """Refuse a network that the step can not work on; here none.
+        """Refuse a network that the step does not support; by default none.
 
         Args:
-            cell_types: For each cell the position of its type in ``space.cell_types``.
+            cell_types: For each cell, the position of its type in ``space.cell_types``.
         """
 
     @abc.abstractmethod
     def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
-        """Leave the gradients in ``.grad`` of the live weights, which are zero or none before.
+        """Store the gradients in ``.grad`` of the live weights, which is zero or ``None`` before.
 
-        Running BN statistics move once, by the pass at the mixtures with which the weights are trained.
+        Running BN statistics are updated once, by the pass at the mixtures with which the weights are trained.
 
         Args:
-            step: The losses and all else of this step.
-            alphas: The search's own parameters; they get no gradient and do not change.
+            step: The losses and other data of this step.
+            alphas: The search's own parameters; they receive no gradient and do not change.
 
         Returns:
             The training loss and numbers for the log.
@@ -299,7 +299,7 @@ class WeightStep(abc.ABC):
 
 
 class Selection(abc.ABC):
-    """How an architecture is read off the parameters."""
+    """A rule for deriving an architecture from mixtures."""
 
     @abc.abstractmethod
     def select(self, space: SearchSpace, mixtures: Sequence[Mixture]) -> Architecture:

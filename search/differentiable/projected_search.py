@@ -1,4 +1,4 @@
-"""A search that ends with DARTS-PT's projection: rounds of decisions, the supernet tuned in between."""
+"""A search that ends with DARTS-PT's projection: rounds of decisions, with the supernet tuned in between."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from genas.supernet.network import CellNetwork
 
 @final
 class ProjectedSearch(DifferentiableSearch):
-    """After all epochs, chooses operations by what their removal costs.
+    """A search that, after all epochs, chooses operations by the effect of their removal.
 
-    The state is that of any search, and the decisions.
+    The state includes the decisions.
 
     Attributes:
         projection: The decisions.
 
     Args:
         network: The supernet, already on its device.
-        data: Images on the same device; removals are judged on all of ``valid``.
-        settings: How weights and architecture are optimised before.
-        parts: What the search is put together from.
-        projection: How the projection is paced.
+        data: Images on the same device; removals are evaluated on all of ``valid``.
+        settings: Settings of the search before the projection.
+        parts: The parts of the search.
+        projection: Settings of the projection.
         seed: Root seed.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
 
@@ -71,17 +71,17 @@ class ProjectedSearch(DifferentiableSearch):
         self.total_steps += self._rounds_after[-1] * self.steps_per_epoch
 
     def mixtures(self) -> tuple[Mixture, ...]:
-        """The mixture of every cell type as it is now, the decisions included; constants."""
+        """The current mixture of every cell type, with the decisions applied; constants."""
         return self.projection.masked(super().mixtures())
 
     def architecture_now(self) -> Architecture:
-        """The architecture of the decisions; before the last one, that of the mixtures as they are now."""
+        """The architecture of the decisions; before the last one, that of the current mixtures."""
         if self.projection.rounds_done == self.projection.rounds:
             return self.projection.architecture()
         return super().architecture_now()
 
     def learning_rate(self, epoch: int, position: int) -> float:
-        """The schedule's, and a constant one while the supernet is tuned."""
+        """The learning rate of the schedule, or a constant one while the supernet is tuned."""
         if epoch >= self.settings.epochs:
             return self._pace.tuning_rate(self.settings.learning_rate.start)
         return super().learning_rate(epoch, position)
@@ -92,7 +92,7 @@ class ProjectedSearch(DifferentiableSearch):
         return ProjectedObjective(plain, self.projection) if self.projection.rounds_done else plain
 
     def before_reading_off(self) -> None:
-        """Take the rounds that are due before the next epoch."""
+        """Run the rounds that are due before the next epoch."""
         if self.epoch < self.settings.epochs:
             return
         tuned = self.epoch - self.settings.epochs
@@ -143,10 +143,10 @@ class ProjectedSearch(DifferentiableSearch):
         return (accuracy, agreement) if self._pace.criterion == "accuracy" else (agreement, accuracy)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the search depends on, for ``torch.save``."""
+        """The complete state of the search, for ``torch.save``."""
         return {**super().state(), "projection": self.projection.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state` gave."""
+        """Continue from a state that :meth:`state` returned."""
         self.projection.load_state(state["projection"])
         super().load_state(state)

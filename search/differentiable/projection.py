@@ -1,4 +1,4 @@
-"""DARTS-PT: operations are chosen by what their removal costs, one edge after the other, not by their weights."""
+"""DARTS-PT: operations are chosen edge by edge, by the effect of their removal instead of their weights."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
 Score = Callable[[Sequence[Mixture]], tuple[float, ...]]
-"""From one mixture per cell type to the score of the supernet with them, then what breaks ties; higher is better."""
+"""Maps one mixture per cell type to the score of the supernet with them, followed by scores for ties; higher is better."""
 
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """How a projection is paced and what it looks at.
+    """Settings of a projection.
 
     Args:
         interval: Epochs of tuning between two rounds.
-        criterion: What a removal costs: validation ``accuracy``, or ``loss``.
-        learning_rate: Of the weights while they are tuned, constant; ``None``: a tenth of the search's first one. The
+        criterion: Measure of a removal's effect: validation ``accuracy``, or ``loss``.
+        learning_rate: Constant learning rate of the weights while they are tuned; ``None``: a tenth of the search's first one. The
             momentum starts from zero.
 
     Raises:
-        ValueError: If a number or a word is out of range.
+        ValueError: If a number is out of range or a word unknown.
     """
 
     interval: int = 5
@@ -55,21 +55,21 @@ class ProjectionSettings:
 @final
 @dataclass
 class Projection:
-    """The edges of a supernet that are decided, and how the next ones are.
+    """The decided edges of a supernet, and the rule for the next decisions.
 
-    A round decides one edge of every cell type, drawn uniformly from those that are left: of all operations the one
-    whose removal hurts most stays. Then, in spaces whose nodes keep two inputs, a round decides one node of every cell
-    type: the incoming edge whose removal hurts least goes, until two are left. A removal is a weight of zero; the other
-    weights stay as they are. Every draw is a function of the seed and the round.
+    A round decides one edge of every cell type, drawn uniformly from those that are left, and keeps the operation whose
+    removal hurts most. Then, in spaces whose nodes keep two inputs, a round decides one node of every cell type: it
+    repeatedly removes the incoming edge whose removal hurts least, until two are left. A removal is a weight of zero;
+    the other weights do not change. Every draw is a function of the seed and the round.
 
-    Where nodes keep two inputs, ``none`` is no operation that could be chosen.
+    Where nodes keep two inputs, ``none`` cannot be chosen.
 
     Args:
         space: The search space.
         seed: Root seed.
-        chosen: For each gene the column of the operation that was chosen; ``None``: not decided.
-        removed: For each gene whether its edge was removed.
-        rounds_done: Number of rounds that are over.
+        chosen: For each gene, the column of the chosen operation; ``None``: not decided.
+        removed: For each gene, whether its edge was removed.
+        rounds_done: Number of finished rounds.
 
     Reference:
         Wang et al., Rethinking Architecture Selection in Differentiable NAS, ICLR 2021, Algorithm 1 and 2.
@@ -91,7 +91,7 @@ class Projection:
         return self._operation_rounds + self._topology_rounds
 
     def tuning_epochs(self, interval: int) -> tuple[int, ...]:
-        """For each round the number of epochs of tuning before it.
+        """For each round, the number of tuning epochs before it.
 
         On DARTS rounds are ``interval`` epochs apart; on NAS-Bench-201 the authors' code has the last one an epoch
         earlier. The code then tunes one more epoch, which changes no decision and is left out here.
@@ -114,7 +114,7 @@ class Projection:
             mixtures: One per cell type.
 
         Returns:
-            One per cell type. Rows that are not decided are those given; decided ones are constant.
+            One per cell type. Undecided rows are those given; decided ones are constant.
         """
         chosen, removed = self.space.split(self.chosen), self.space.split(self.removed)
         return tuple(
@@ -126,7 +126,7 @@ class Projection:
 
         Args:
             mixtures: One per cell type, before any decision.
-            score: How well the supernet does.
+            score: Performance of the supernet.
 
         Raises:
             ValueError: If a score is not a number.
@@ -147,7 +147,7 @@ class Projection:
             A valid architecture.
 
         Raises:
-            ValueError: If a round is left.
+            ValueError: If rounds are left.
         """
         if self.rounds_done < self.rounds:
             raise ValueError(f"All {self.rounds} rounds must be over, but {self.rounds_done} are.")
@@ -162,7 +162,7 @@ class Projection:
         return {"chosen": list(self.chosen), "removed": list(self.removed), "rounds_done": self.rounds_done}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from decisions that :meth:`state` gave."""
+        """Continue from decisions that :meth:`state` returned."""
         self.chosen, self.removed = list(state["chosen"]), list(state["removed"])
         self.rounds_done = state["rounds_done"]
 
@@ -207,7 +207,7 @@ class Projection:
             self.removed[inputs[scores.index(max(scores))]] = True
 
     def _without(self, mixtures: Sequence[Mixture], gene: int, column: int | None) -> tuple[Mixture, ...]:
-        """The mixtures with the weight of one operation, or of all of an edge, set to zero."""
+        """The mixtures with the weight of one operation, or of all operations of an edge, set to zero."""
         changed = list(mixtures)
         for cell in range(len(changed)):
             genes = self._genes(cell)
@@ -235,7 +235,7 @@ def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[b
     operations = torch.where(torch.tensor(is_open, device=constant.device), mixture.operations, constant)
     if not any(removed):
         return replace(mixture, operations=operations)
-    # Without its weight a removed edge would still pass on what no operation touches: other channels, the extra skip.
+    # Without an edge weight of zero a removed edge would still pass on the bypassed channels and the auxiliary skip.
     stays = torch.tensor([not gone for gone in removed], device=constant.device)
     return replace(mixture, operations=operations, edges=stays * (1.0 if mixture.edges is None else mixture.edges))
 
@@ -248,7 +248,7 @@ def _checked(score: tuple[float, ...]) -> tuple[float, ...]:
 
 @final
 class ProjectedObjective(Objective):
-    """An objective whose mixtures pass through a projection first, whatever has changed them before.
+    """An objective that applies the decisions of a projection to its mixtures, whatever has changed them before.
 
     Args:
         inner: The objective.
@@ -260,12 +260,12 @@ class ProjectedObjective(Objective):
 
     @property
     def weights(self) -> Weights:
-        """Those of the objective inside."""
+        """As for the inner objective."""
         return self.inner.weights
 
     @property
     def cell_types(self) -> tuple[int, ...]:
-        """Those of the objective inside."""
+        """As for the inner objective."""
         return self.inner.cell_types
 
     def search_loss(self, mixtures: Sequence[Mixture], weights: Weights | None = None) -> Tensor:
@@ -279,10 +279,10 @@ class ProjectedObjective(Objective):
         return self.inner.training_loss(self._masked(mixtures), weights, statistics=statistics)
 
     def _masked(self, mixtures: Sequence[Mixture]) -> tuple[Mixture, ...]:
-        """Cells need not have equal mixtures: Λ-DARTS moves those of every cell by themselves."""
+        """The mixtures of all cells with the decisions applied; they may differ by cell, as in Λ-DARTS."""
         space, cells = self.projection.space, list(zip(mixtures, self.cell_types, strict=True))
         chosen, removed = space.split(self.projection.chosen), space.split(self.projection.removed)
-        # Cells that share a mixture go on to share it.
+        # Cells that share a mixture continue to share it.
         known = {(id(mixture), cell_type): mixture for mixture, cell_type in cells}
         masked = {key: _decided(mixture, chosen[key[1]], removed[key[1]]) for key, mixture in known.items()}
         return tuple(masked[id(mixture), cell_type] for mixture, cell_type in cells)

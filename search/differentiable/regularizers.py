@@ -1,4 +1,4 @@
-"""Terms of the architecture's loss that need no network, and how they are added to a gradient."""
+"""Terms of the architecture's loss that need no network, and a gradient that adds them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from genas.spaces import SearchSpace
 @final
 @dataclass(frozen=True)
 class LinearSchedule:
-    """A number that grows by equal steps from zero in the first epoch, such as half the epoch.
+    """A number that grows linearly, in steps per epoch, from zero in the first epoch, such as half the epoch.
 
     Args:
         slope: Growth in one epoch.
@@ -61,7 +61,7 @@ class LinearSchedule:
 @final
 @dataclass(frozen=True)
 class BetaDecay(Regularizer):
-    r"""Keeps the operations' logits near each other.
+    r"""A penalty that keeps the operations' logits close to each other.
 
     .. math:: \lambda(e) \sum_{type} w_{type} \frac{1}{E} \sum_{edges} \log \sum_k \exp \alpha_{edge, k}
 
@@ -69,7 +69,7 @@ class BetaDecay(Regularizer):
 
     Args:
         strength: Lambda by epoch. The published code's, half the epoch, reaches 50 in its 100 epochs and 24.5 in 50.
-        weights: w of each cell type; ``None``: one for all. For the DARTS space the weights of A²M's variants sum to 2:
+        weights: w of each cell type; ``None``: all one. For the DARTS space the weights of A²M's variants sum to 2:
             (1.6, 0.4) and (0.4, 1.6).
 
     Raises:
@@ -95,7 +95,7 @@ class BetaDecay(Regularizer):
         self._check_types(len(space.cell_types))
 
     def loss(self, alphas: Alphas, epoch: int, epochs: int) -> Tensor:
-        """The term. Parameters of edges, which are vectors, do not take part."""
+        """The term. Parameters of edges, which are vectors, are not included."""
         matrices = [alpha for alpha in alphas if alpha.dim() == 2]
         self._check_types(len(matrices))
         weights = (1.0,) * len(matrices) if self.weights is None else self.weights
@@ -130,7 +130,7 @@ class Regularized(ArchitectureGradient):
 
     @property
     def unrolls_weights(self) -> bool:
-        """Whether the gradient inside does."""
+        """Whether the inner gradient looks ahead at the weights."""
         return self.inner.unrolls_weights
 
     @property

@@ -1,4 +1,4 @@
-"""From architecture parameters to mixtures: the softmax of DARTS, with PC-DARTS' edges and DARTS-' auxiliary skip."""
+"""Map from architecture parameters to mixtures: DARTS' softmax, with PC-DARTS' edges and DARTS-' auxiliary skip."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _INITIAL_STD = 1e-3
 class SkipSchedule:
     r"""The strength of DARTS-' auxiliary skip connection: from its start towards zero.
 
-    With t the epoch over the number of epochs, so that it is constant during an epoch and not yet zero in the last:
+    With t the epoch over the number of epochs, so that the strength is constant within an epoch and not zero in the
+    last:
 
     .. math:: \text{linear: } \beta_0 (1 - t), \quad
               \text{cosine: } \beta_0 (1 + \cos \pi t) / 2, \quad
@@ -134,7 +135,7 @@ def _per_node(logits: Tensor, fan_ins: list[int]) -> Tensor:
 
 
 def _fan_ins(cell: CellType) -> list[int]:
-    """For each node that edges enter, how many; a node's edges follow each other."""
+    """The number of incoming edges of each node that has any; a node's edges are consecutive."""
     return [len(list(group)) for _, group in itertools.groupby(target for _, target in cell.edges)]
 
 

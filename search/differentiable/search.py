@@ -1,4 +1,4 @@
-"""The loop that all differentiable searches share: architecture and weights move in turn, epoch after epoch."""
+"""The loop that all differentiable searches share: alternating updates of architecture and weights."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Batch = tuple[Tensor, Tensor]
 @final
 @dataclass(frozen=True)
 class SearchParts:
-    """What a search is put together from.
+    """The parts of a search.
 
     Args:
-        relaxation: From architecture parameters to mixtures.
-        gradient: Of the architecture parameters.
-        weight_step: Of the weights.
-        selection: How the architecture is read off; ``None``: as suits the space.
-        stopping: When the search ends early.
+        relaxation: Maps architecture parameters to mixtures.
+        gradient: Gradient of the architecture parameters.
+        weight_step: Gradient of the weights.
+        selection: Rule for deriving the architecture; ``None``: the one that suits the space.
+        stopping: Rule for ending the search early.
     """
 
     relaxation: Relaxation
@@ -62,21 +62,21 @@ class SearchParts:
 
 
 class DifferentiableSearch(Trainer):
-    """Searches an architecture by descending in its relaxation while the supernet's weights are trained.
+    """A search by gradient descent in the relaxation of the architecture, while the supernet's weights are trained.
 
-    Like every trainer it goes on from a checkpoint as if it had never stopped: the state is weights, architecture
+    Like every trainer it continues from a checkpoint as if it had never stopped: the state is weights, architecture
     parameters, both optimisers and the finished epochs.
 
     Attributes:
         alphas: The architecture parameters, leaves outside the network.
         history: The finished epochs.
-        outcome: How the search ended, once it has.
+        outcome: The end of the search, once it has ended.
 
     Args:
         network: The supernet, already on its device.
         data: Images on the same device. Weights are trained on ``train``, the architecture on ``valid``.
-        settings: How both are optimised.
-        parts: What the search is put together from.
+        settings: Settings of both optimisations.
+        parts: The parts of the search.
         seed: Root seed.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
     """
@@ -109,12 +109,12 @@ class DifferentiableSearch(Trainer):
 
     @property
     def finished(self) -> bool:
-        """Whether no step is left, be it that the search was ended early."""
+        """Whether no step is left, possibly because the search ended early."""
         return self.outcome is not None
 
     @property
     def architecture(self) -> Architecture:
-        """The result.
+        """The resulting architecture.
 
         Raises:
             ValueError: If the search is not finished.
@@ -124,16 +124,16 @@ class DifferentiableSearch(Trainer):
         return self.history[self.outcome.epoch].architecture
 
     def mixtures(self) -> tuple[Mixture, ...]:
-        """The mixture of every cell type as it is now; constants."""
+        """The current mixture of every cell type; constants."""
         with torch.no_grad():
             return self.parts.relaxation.mixtures(self.alphas, self.schedule_epoch / self.settings.epochs)
 
     def architecture_now(self) -> Architecture:
-        """The architecture that would be read off the mixtures as they are now."""
+        """The architecture derived from the current mixtures."""
         return self.selection.select(self.network.space, self.mixtures())
 
     def learn(self, images: Tensor, labels: Tensor) -> None:
-        """Move architecture and weights, each on its own batch."""
+        """Update architecture and weights, each on its own batch."""
         batch = self._search_batch("search batches", self.step_number)
         step = self._step(self.objective(batch, (images, labels)))
         self._last = step, batch
@@ -166,7 +166,7 @@ class DifferentiableSearch(Trainer):
         }
 
     def check_finite(self) -> None:
-        """As every trainer, and stop a search whose architecture parameters are not finite.
+        """As in every trainer; also stop a search whose architecture parameters are not finite.
 
         Raises:
             TrainingDiverged: If something is not finite.
@@ -179,7 +179,7 @@ class DifferentiableSearch(Trainer):
         return {**super().learnt(), **{f"alphas.{k}": alpha for k, alpha in enumerate(self.alphas)}}
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the search depends on, for ``torch.save``."""
+        """The complete state of the search, for ``torch.save``."""
         return {
             **super().state(),
             "alphas": [alpha.detach() for alpha in self.alphas],
@@ -189,7 +189,7 @@ class DifferentiableSearch(Trainer):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state` gave."""
+        """Continue from a state that :meth:`state` returned."""
         super().load_state(state)
         with torch.no_grad():
             for alpha, saved in zip(self.alphas, state["alphas"], strict=True):
@@ -200,10 +200,10 @@ class DifferentiableSearch(Trainer):
         self.outcome = self.decide() if self.history else None
 
     def recall(self, log: Sequence[dict[str, Any]]) -> None:
-        """Read the finished epochs from the log of a search whose state is gone because it is over.
+        """Read the finished epochs from the log of a finished search, whose state no longer exists.
 
         Args:
-            log: What :meth:`end_epoch` returned for every epoch.
+            log: The records that :meth:`end_epoch` returned, one per epoch.
 
         Raises:
             ValueError: If the log is not that of a finished search.
@@ -215,12 +215,12 @@ class DifferentiableSearch(Trainer):
         self.outcome = self.decide() if log else None
         if self.outcome is None:
             raise ValueError(
-                f"The log must be that of a finished search, but ends after {len(log)} epochs; search anew elsewhere."
+                f"The log must be that of a finished search, but ends after {len(log)} epochs; search again elsewhere."
             )
 
     @property
     def schedule_epoch(self) -> int:
-        """The epoch for all that follows a schedule: after the last one, the last one goes on."""
+        """The epoch for all schedules; it stays at the last one afterwards."""
         return min(self.epoch, self.settings.epochs - 1)
 
     def objective(self, search_batch: Batch, training_batch: Batch, precision: torch.dtype | None = None) -> Objective:
@@ -236,7 +236,7 @@ class DifferentiableSearch(Trainer):
         )
 
     def before_reading_off(self) -> None:
-        """What else happens at the end of an epoch, before its architecture is read off; here nothing."""
+        """Hook at the end of an epoch, before its architecture is derived; here it does nothing."""
 
     def decide(self) -> Outcome | None:
         """The end of the search, or ``None`` to go on."""
@@ -297,7 +297,7 @@ class DifferentiableSearch(Trainer):
         first = self.epoch * self.settings.eigenvalue_batches
         others = range(first + 1, first + self.settings.eigenvalue_batches)
         batches = [batch, *(self._search_batch("eigenvalue batches", number) for number in others)]
-        # bfloat16 would move it by as much as the growth that ends a search.
+        # bfloat16 would change it by as much as the growth that ends a search.
         steps = [replace(last, objective=self.objective(each, each, torch.float32)) for each in batches]
         decay = self.settings.alphas.weight_decay
         return dominant_eigenvalue(steps, self.alphas, FirstOrder(), weight_decay=decay)

@@ -1,4 +1,4 @@
-"""How an architecture is read off the mixtures, and how to see that the search has collapsed."""
+"""Selection of an architecture from mixtures, and signs of a collapsed search."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
 LIVE_INPUTS = 2
-"""How many edges a node of the DARTS space keeps."""
+"""Number of edges that a node of the DARTS space keeps."""
 
 
 @final
 @dataclass(frozen=True)
 class ArgMax(Selection):
-    """On every edge the operation of the largest weight, ``none`` among them; of equals the first (NAS-Bench-201).
+    """On every edge the operation of the largest weight, ``none`` included; the first one among ties (NAS-Bench-201).
 
-    Where all paths end up with a ``none`` the architecture is valid, but connects nothing: see :class:`Collapse`.
+    If every path contains a ``none``, the architecture is valid but disconnected: see :class:`Collapse`.
     """
 
     def select(self, space: SearchSpace, mixtures: Sequence[Mixture]) -> Architecture:
@@ -39,7 +39,7 @@ class TopTwo(Selection):
     """For every node the two incoming edges of the largest scores, on each of them the operation of the largest weight.
 
     An edge's score is its largest weight over all operations but ``none``, times the weight of the edge if it has one
-    (PC-DARTS). Of equal edges the earlier one, of equal operations the first.
+    (PC-DARTS). Ties go to the earlier edge and to the first operation.
 
     Reference:
         Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019, Section 2.4.
@@ -71,7 +71,7 @@ def selection_for(space: SearchSpace) -> Selection:
 
 
 def incoming(cell: CellType) -> list[list[int]]:
-    """For each node that has incoming edges the positions of these, in increasing order."""
+    """For each node with incoming edges, their positions in increasing order."""
     nodes: dict[int, list[int]] = {}
     for edge, (_, target) in enumerate(cell.edges):
         nodes.setdefault(target, []).append(edge)
@@ -95,7 +95,7 @@ class Collapse:
 
     @classmethod
     def of(cls, space: SearchSpace, architecture: Architecture, mixtures: Sequence[Mixture]) -> Collapse:
-        """Look at an architecture and the mixtures that it was read off.
+        """Examine an architecture and the mixtures that it was derived from.
 
         Args:
             space: The search space.
@@ -103,7 +103,7 @@ class Collapse:
             mixtures: One per cell type.
 
         Returns:
-            What is to be seen.
+            The signs of a collapse.
         """
         parts = list(zip(space.cell_types, space.split(architecture), _weights(space, mixtures), strict=True))
         return cls(
@@ -117,7 +117,7 @@ _Rows = list[tuple[tuple[int, ...], np.ndarray]]
 
 
 def _weights(space: SearchSpace, mixtures: Sequence[Mixture]) -> list[tuple[_Rows, np.ndarray]]:
-    """For each cell type the candidates of every edge with their weights, and the weights of the edges."""
+    """For each cell type, the candidates of every edge with their weights, and the weights of the edges."""
     if len(mixtures) != len(space.cell_types):
         raise ValueError(
             f"There must be one mixture for each of the {len(space.cell_types)} cell types of {space.name}, "
@@ -141,7 +141,7 @@ def _weights(space: SearchSpace, mixtures: Sequence[Mixture]) -> list[tuple[_Row
 
 
 def _prefers_none(edge: tuple[int, ...], row: np.ndarray) -> bool:
-    """Whether ``none`` has the largest weight; not on an edge that a projection took out, whose weights are zero."""
+    """Whether ``none`` has the largest weight; not on an edge that a projection removed, whose weights are zero."""
     best = int(np.argmax(row))
     return edge[best] == NONE and bool(row[best] > 0)
 

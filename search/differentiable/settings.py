@@ -1,4 +1,4 @@
-"""The settings of a differentiable search: how weights and architecture parameters are optimised side by side."""
+"""The settings of a differentiable search: optimisation of weights and architecture parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class AlphaOptimization:
     """Adam for the architecture parameters.
 
     Args:
-        learning_rate: Constant.
+        learning_rate: Constant learning rate.
         betas: Decay of the two running means.
         weight_decay: L2 penalty inside the gradient.
 
@@ -40,17 +40,19 @@ class AlphaOptimization:
 class SearchSettings(Optimization):
     """Settings of a differentiable search; by default those of DARTS on its own space.
 
-    Those that every training has are described at :class:`genas.supernet.Optimization`.
+    Settings of every training are described at :class:`genas.supernet.Optimization`.
 
     Args:
         alphas: The optimiser of the architecture parameters.
-        learn_alphas: Whether they move at all; without, the supernet is trained at its initial mixture (``blank``).
+        learn_alphas: Whether they are updated at all; if not, the supernet is trained at its initial mixture
+            (``blank``).
         search_batch_size: Validation images per step of the architecture; ``None``: as many as training images.
         augment_search: Whether these are augmented like training images.
         track_statistics: Whether BN keeps running statistics (the authors' code of most methods). Without them
-            (NATS-Bench's) every loss uses the statistics of its batch; adversarial smoothing (SDARTS) differs by it.
-        update_order: Which moves first in a step.
-        warmup: Epochs at the beginning in which only the weights move; below 1, a share of all epochs.
+            (NATS-Bench's) every loss uses the statistics of its batch; the result of adversarial smoothing (SDARTS)
+            depends on this.
+        update_order: Which is updated first in a step.
+        warmup: Epochs at the beginning in which only the weights are updated; below 1, a share of all epochs.
         eigenvalue_every: Epochs between two computations of the dominant eigenvalue for the log; 0 for none.
         eigenvalue_batches: Validation batches over which its Hessian is averaged.
 
@@ -87,5 +89,5 @@ class SearchSettings(Optimization):
 
     @property
     def warmup_epochs(self) -> int:
-        """Number of epochs in which the architecture rests, rounded to whole ones."""
+        """Number of epochs in which the architecture is not updated, rounded to an integer."""
         return round(self.warmup * self.epochs if self.warmup < 1 else self.warmup)

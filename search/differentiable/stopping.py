@@ -1,4 +1,4 @@
-"""When a search ends, and the architecture of which epoch is its result."""
+"""Rules for ending a search, and the epoch whose architecture is its result."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from genas.spaces import Architecture
 @final
 @dataclass(frozen=True)
 class EpochSummary:
-    """What a finished epoch leaves for those who decide how the search goes on.
+    """Facts of a finished epoch on which stopping rules decide.
 
     Args:
-        architecture: Read off after the epoch's last step.
+        architecture: Architecture derived after the epoch's last step.
         collapse: Signs of a collapse.
         eigenvalue: Largest eigenvalue of the Hessian of the search loss, if it was computed in this epoch.
     """
@@ -49,11 +49,11 @@ class EpochSummary:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """How a search ended.
+    """The end of a search: its result and the reason.
 
     Args:
-        epoch: Number of the epoch, from 0, after which the result was read off.
-        because: Why it ended, as a sentence without capital and full stop.
+        epoch: Number of the epoch, from 0, whose architecture is the result.
+        because: Reason for the end, as a sentence without capital and full stop.
     """
 
     epoch: int
@@ -90,7 +90,7 @@ class Stopping(abc.ABC):
         """
 
     def remark(self, history: Sequence[EpochSummary]) -> str:  # noqa: ARG002
-        """What is to be said where the rule did not end a search, but the last epoch did; mostly nothing."""
+        """A remark for a search that the rule did not end before the last epoch; empty by default."""
         return ""
 
 
@@ -109,19 +109,19 @@ class Fixed(Stopping):
 class DominantEigenvalue(Stopping):
     r"""DARTS-ES: end when the dominant eigenvalue of the Hessian of the search loss grows fast.
 
-    It is computed every ``frequency`` epochs (0, 2, 4, ...) and averaged over the last ``window`` values, from the time
-    on when half of them are there. The average counts for the middle of its window. The search ends when
+    It is computed every ``frequency`` epochs (0, 2, 4, ...) and averaged over the last ``window`` values, as soon as
+    half of them are available. The average is assigned to the middle of its window. The search ends when
 
     .. math:: \bar\lambda_i / \bar\lambda_{i - \text{delta}} > \text{factor},
 
-    and its result is the architecture of the epoch that the earlier average counts for, if that is not before
-    ``earliest``. By the authors' numbers the first decision falls after epoch 22 and returns epoch 10 at the earliest.
+    and its result is the architecture of the epoch that the earlier average is assigned to, if that is not before
+    ``earliest``. With the authors' numbers the first decision is after epoch 22 and returns epoch 10 at the earliest.
 
     Args:
         frequency: Epochs between two eigenvalues.
         window: Number of eigenvalues in an average, odd.
         delta: Number of eigenvalues between the averages that are compared.
-        factor: Growth that ends the search. The paper says 1 / 0.75, the code 1.3.
+        factor: Growth that ends the search. The paper has 1 / 0.75, the code 1.3.
         earliest: First epoch that may be the result.
 
     Raises:
@@ -179,12 +179,12 @@ class DominantEigenvalue(Stopping):
         )
 
     def remark(self, history: Sequence[EpochSummary]) -> str:
-        """When the rule would have begun, if the search was too short for it."""
+        """The first epoch in which the rule can end a search, if this search was shorter."""
         first = self.frequency * (self.window // 2 + self.delta + math.ceil(self.earliest / self.frequency)) + 1
         return "" if len(history) >= first else f"; eigenvalues can end a search from epoch {first} on"
 
     def _average(self, values: Sequence[float], position: int) -> float | None:
-        """The mean of the window that ends at a position; ``None`` while less than half of it is there."""
+        """The mean of the window that ends at a position; ``None`` while less than half of it is available."""
         if position < self.window // 2:
             return None
         return float(np.mean(values[max(0, position + 1 - self.window) : position + 1]))
@@ -193,15 +193,15 @@ class DominantEigenvalue(Stopping):
 @final
 @dataclass(frozen=True)
 class SkipCount(Stopping):
-    """End when a cell has more skip connections than allowed; the result is the last architecture that had not.
+    """End when a cell has more skip connections than allowed; the result is the last architecture within the limit.
 
-    DARTS+ and P-DARTS keep two at most in the normal cell. Until an epoch has kept the rule the search goes on: at its
-    beginning the architecture is random.
+    DARTS+ and P-DARTS keep at most two in the normal cell. The search goes on until an epoch has been within the limit:
+    at its beginning the architecture is random.
 
     Args:
-        most: Skip connections allowed in any cell type named.
-        cell: Name of the cell type that is looked at; ``None``: every one.
-        earliest: First epoch that counts, such as the first in which the architecture moves.
+        most: Largest number of skip connections allowed in a cell type.
+        cell: Name of the cell type that is checked; ``None``: all.
+        earliest: First epoch that may be the result, such as the first in which the architecture is updated.
 
     Raises:
         ValueError: If ``most`` or ``earliest`` is negative.
@@ -224,7 +224,7 @@ class SkipCount(Stopping):
         return replace(self, earliest=max(self.earliest, epochs))
 
     def outcome(self, history: Sequence[EpochSummary]) -> Outcome | None:
-        """Count the skip connections of the last epoch, and go back to the last one that kept the rule."""
+        """Count the skip connections of the last epoch, and go back to the last epoch within the limit."""
         too_many = self._too_many(history[-1])
         kept = [epoch for epoch in range(self.earliest, len(history)) if not self._too_many(history[epoch])]
         if not too_many or not kept:
@@ -234,7 +234,7 @@ class SkipCount(Stopping):
         )
 
     def remark(self, history: Sequence[EpochSummary]) -> str:
-        """How many skip connections are too many."""
+        """The cell types with too many skip connections, if any."""
         too_many = self._too_many(history[-1])
         return f"; none kept to {self.most} skip connections, the last has {_told(too_many)}" if too_many else ""
 
@@ -251,14 +251,14 @@ def _told(too_many: dict[str, int]) -> str:
 
 
 def final_outcome(stopping: Stopping, history: Sequence[EpochSummary]) -> Outcome:
-    """The outcome of a search that has ended, be it early or not.
+    """The outcome of a search that has ended, early or not.
 
     Args:
         stopping: Its rule.
         history: All of its epochs.
 
     Returns:
-        What the rule says, or that the last epoch is the result.
+        The outcome of the rule, or else that the last epoch is the result.
     """
     return stopping.outcome(history) or Outcome(
         len(history) - 1, f"all {len(history)} epochs were run{stopping.remark(history)}"

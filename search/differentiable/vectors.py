@@ -1,4 +1,4 @@
-"""Tuples of tensors taken as one long vector."""
+"""Operations on tuples of tensors as single vectors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_length(name: str, value: float) -> None:
     """Refuse a number that cannot be the step of a difference quotient.
 
     Args:
-        name: Of the argument, for the message.
+        name: Name of the argument, for the message.
         value: The number.
 
     Raises:

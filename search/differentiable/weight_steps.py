@@ -1,4 +1,4 @@
-"""How the weights are trained while the architecture is relaxed: at its mixtures, or at mixtures nearby (SDARTS)."""
+"""Gradients for training the weights: at the mixtures of the architecture, or at mixtures nearby (SDARTS)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genas.supernet.mixtures import Mixture
 @final
 @dataclass(frozen=True)
 class Plain(WeightStep):
-    """The gradient of the training loss at the mixtures as they are."""
+    """The gradient of the training loss at the current mixtures."""
 
     def backward(self, step: SearchStep, alphas: Alphas) -> WeightReport:
         """One pass."""
@@ -38,11 +38,11 @@ def _backward(step: SearchStep, mixtures: Sequence[Mixture]) -> Tensor:
 @final
 @dataclass(frozen=True)
 class SmoothingRadius:
-    """How far SDARTS moves the weights of operations: from start to end in equal steps, the end itself left out.
+    """Radius of SDARTS' perturbation of the operation weights: from start to end in equal steps, excluding the end.
 
     Args:
-        start: In the first epoch.
-        end: After the last one.
+        start: Radius in the first epoch.
+        end: Radius after the last epoch.
 
     Raises:
         ValueError: If one is negative or not finite.
@@ -71,7 +71,7 @@ def onto_simplex(operations: Tensor) -> Tensor:
         operations: Any numbers, shape ``(edges, candidates)``.
 
     Returns:
-        Rows that sum to one. Where nothing is left of a row, it has a one in the place of its largest entry.
+        Rows that sum to one. A row without positive entries becomes one-hot at its largest entry.
     """
     clamped = operations.clamp(0, 1)
     largest = torch.nn.functional.one_hot(operations.argmax(dim=1), operations.shape[1]).to(operations)
@@ -92,10 +92,10 @@ def _shifted(step: SearchStep, mixtures: Sequence[Mixture], radius: float, strea
 @final
 @dataclass(frozen=True)
 class RandomSmoothing(WeightStep):
-    """SDARTS-RS: the gradient of the training loss at mixtures with uniform noise, drawn anew in every step.
+    """SDARTS-RS: the gradient of the training loss at mixtures with uniform noise, redrawn in every step.
 
     Args:
-        radius: Largest noise by time.
+        radius: Largest noise as a function of time.
 
     Reference:
         Chen and Hsieh, Stabilizing Differentiable Architecture Search via Perturbation-based Regularization, ICML 2020.
@@ -118,10 +118,10 @@ class AdversarialSmoothing(WeightStep):
 
     The ascent starts at random and runs on the training batch with the network in evaluation mode. It takes the sign of
     the gradient, ``2 radius / steps`` at a time, and stays within ``radius`` of every weight before each row is brought
-    back onto the simplex. If it ends below the loss that it set out to raise, the mixtures stay as they are.
+    back onto the simplex. If it ends with a lower loss than at the current mixtures, these are used instead.
 
     Args:
-        radius: Largest change of a weight by time.
+        radius: Largest change of a weight as a function of time.
         steps: Steps of the ascent.
 
     Raises:

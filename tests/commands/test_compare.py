@@ -154,7 +154,7 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
     rebuilt = searched(tmp_path / "e", "darts", {0: 2000}, table="another table")
     Run.create(tmp_path / "d", {"command": "search"}).close()
     for words, message in [
-        ([str(base)], "two different folders to compare, or more"),
+        ([str(base)], "At least two folders must be given to compare"),
         ([f"{base},{base}"], "each once"),
         ([f"{base},{tmp_path / 'none'}"], "none"),
         ([f"{base},{tmp_path / 'd'}"], "search with --seeds first"),

@@ -128,7 +128,7 @@ def test_an_old_table_is_not_replaced_unasked(source: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--columns", "top1=ImageNet/test/9"], "small letters, digits, '-', '_' and '.', but got 'ImageNet'"),
+        (["--columns", "top1=ImageNet/test/9"], "lower-case letters, digits, '-', '_' and '.', but got 'ImageNet'"),
         (["--columns", "accuracy=flowers/test/9"], "lacks the columns accuracy; it has arch, top1, noise"),
         ([], "a CSV file needs --columns NAME=DATASET/KIND/EPOCHS"),
         (

@@ -512,7 +512,7 @@ def test_truths_that_no_two_architectures_have_together(
     Table(SPACE, "t", "", "", cells, {TEST: first, Column("cifar10", "test", 9): second}).save(tmp_path / "t.npz")
     words = ["rank", own, "--table", tmp_path / "t.npz", "--metrics", "angle"]
     assert run(*words, *(["--samples", samples] if samples else [])) == 1
-    assert "Two architectures at least must have all the truths, but 1 of t have: " in capsys.readouterr().err
+    assert "At least two architectures must have all the truths, but 1 of t have: " in capsys.readouterr().err
 
 
 def test_by_default_300_architectures_or_all_of_fewer(table: Path, tmp_path: Path) -> None:
@@ -563,8 +563,8 @@ def test_metrics_are_split_at_outer_commas(text: str, parts: list[str]) -> None:
     ("words", "message"),
     [
         (["--metrics", "flatnes"], "Did you mean 'flatness'"),
-        (["--metrics", "angle,angle"], "'angle' came twice"),
-        (["--metrics", "angle+macs,angle + macs"], "'angle + macs' came twice"),
+        (["--metrics", "angle,angle"], "'angle' was given twice"),
+        (["--metrics", "angle+macs,angle + macs"], "'angle + macs' was given twice"),
         (["--metrics", "angle,"], "must look like"),
         (["--truth", "digits,digits/test/5"], "'digits/test/5' is digits/test/5 again"),
         (["--resamples", "0", "--level", "0.5"], "belongs to intervals, but resamples is 0"),
@@ -597,7 +597,7 @@ def test_wrong_requests(
         ("none", ["--out", "x", "--metrics", "naswot"], "needs images"),
         ("none", ["--out", "x", "--metrics", "macs"], "needs images"),
         ("none", ["--out", "x", "--max-train", "99"], "would do nothing without one; give --data"),
-        ("none", ["--out", "x", "--valid-images", "99"], "but no metric here does that; leave it out"),
+        ("none", ["--out", "x", "--valid-images", "99"], "but no metric here evaluates them; leave it out"),
         ("none,a", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,,b", ["--out", "x"], "runs must be folders separated by commas, or none"),
         ("a,a", ["--out", "x"], "Each run must be given once"),

@@ -396,7 +396,7 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--metric", "angle"], "but no metric here does that; leave it out"),
+        (["--metric", "angle"], "but no metric here evaluates them; leave it out"),
         (["--searcher", "random"], "a random search has population and generations; leave out others"),
         (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),

@@ -92,7 +92,7 @@ X, Y = RNG.integers(256, size=(40, 6, 6, 3), dtype=np.uint8), np.arange(40) % 4
         (
             {"classes": np.array(["a", None], dtype=object)},
             ValueError,
-            "can not be read .*plain arrays: write it again",
+            "cannot be read .*plain arrays: write it again",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_truncated_file(write_npz: Writer, kept: float) -> None:
     path = write_npz()
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else int(kept)])
-    with pytest.raises(ValueError, match=r"flowers.npz can not be read .* truncated or no .npz file"):
+    with pytest.raises(ValueError, match=r"flowers.npz cannot be read .* truncated or not an .npz file"):
         load_data(f"npz:{path}")
 
 
@@ -124,7 +124,7 @@ def test_a_changed_byte_inside_the_file(write_npz: Writer) -> None:
     content = bytearray(path.read_bytes())
     content[1_000] ^= 255
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"flowers.npz can not be read .*CRC"):
+    with pytest.raises(ValueError, match=r"flowers.npz cannot be read .*CRC"):
         load_data(f"npz:{path}")
 
 
@@ -139,5 +139,5 @@ def test_name_without_path_and_download(write_npz: Writer) -> None:
     for name in ("npz", "npz:"):
         with pytest.raises(ValueError, match="must be followed by a path, as in 'npz:PATH'"):
             load_data(name)
-    with pytest.raises(ValueError, match="can not be downloaded"):
+    with pytest.raises(ValueError, match="cannot be downloaded"):
         load_data(f"npz:{write_npz()}", download=True)

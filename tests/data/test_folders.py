@@ -110,7 +110,7 @@ def test_damaged_image(tmp_path: Path) -> None:
     content = file.read_bytes()
     for damage in (content[:60], b"", b"GIF89a no image", content[:45] + b"\0\0\0" + content[48:]):
         file.write_bytes(damage)
-        with pytest.raises(ValueError, match=r"b/01.png can not be decoded .*; replace or remove it"):
+        with pytest.raises(ValueError, match=r"b/01.png cannot be decoded .*; replace or remove it"):
             load_data(f"folder:{tmp_path}")
 
 

@@ -115,7 +115,7 @@ def test_unknown_name_suggests_and_lists() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "cluttered-digits"])
 def test_options_that_would_do_nothing_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' can not be downloaded; leave download out"):
+    with pytest.raises(ValueError, match=f"'{name}' cannot be downloaded; leave download out"):
         load_data(name, download=True)
     with pytest.raises(ValueError, match=f"'{name}' is embedded and reads no files; leave data_root out"):
         load_data(name, data_root=tmp_path)

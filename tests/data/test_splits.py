@@ -117,9 +117,9 @@ def test_split_files_in_every_notation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "split.json is no split file"),
-        ("[1, 2]", "is no split file"),
-        ('{"train": [0.5], "valid": [1]}', "is no split file .*list of integers"),
+        ("{", "split.json is not a split file"),
+        ("[1, 2]", "is not a split file"),
+        ('{"train": [0.5], "valid": [1]}', "is not a split file .*list of integers"),
         ('{"train": [0], "val": [1]}', r"'valid' is missing or empty; it holds \['train', 'val'\]"),
         ('{"train": [0, 1], "valid": [1]}', "some are repeated"),
         (
@@ -141,5 +141,5 @@ def test_damaged_and_missing_split_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no split file at .*split.npz; write it"):
         read_split_file(path, ("train", "valid"), 5)
     path.write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(ValueError, match=r"split.npz is no split file"):
+    with pytest.raises(ValueError, match=r"split.npz is not a split file"):
         read_split_file(path, ("train", "valid"), 5)

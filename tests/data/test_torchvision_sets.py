@@ -90,7 +90,7 @@ def test_fashion_mnist(fake_datasets: list[dict[str, Any]], tmp_path: Path) -> N
 def test_missing_files(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"'{name}' is missing or damaged in .*give download to fetch it"):
         load_data(name, data_root=tmp_path)
-    with pytest.raises(ValueError, match=f"'{name}' is read from files: say with data_root in which folder"):
+    with pytest.raises(ValueError, match=f"'{name}' is read from files: give their folder"):
         load_data(name)
 
 

@@ -103,7 +103,7 @@ def test_differently_set_copies_of_one_metric_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("text", ["angle+angle()", "flatness(alpha=1.0)+flatness", "loss+neighborhood(loss)+loss"])
 def test_the_same_metric_in_two_spellings_is_refused(text) -> None:
-    with pytest.raises(ValueError, match="Every metric may stand once in a combination"):
+    with pytest.raises(ValueError, match="Every metric may occur once in a combination"):
         parse_metric(text)
 
 
@@ -125,7 +125,7 @@ def test_groups_required_settings_and_names_that_two_places_share() -> None:
     assert parse_metric("box(label=red, depth=1)") == Box("red", depth=1.0)  # its own before those of groups
     with pytest.raises(ValueError, match=r"box needs label, as in 'box\(label=\.\.\.\)', but got 'box'"):
         parse_metric("box")
-    with pytest.raises(ValueError, match="height is a setting of size and of other of box; it can not be set here"):
+    with pytest.raises(ValueError, match="height is a setting of size and of other of box; it cannot be set here"):
         parse_metric("box(label=red, height=2)")
 
 

@@ -133,7 +133,7 @@ def test_weights_that_are_negative_or_not_finite_are_refused(weight) -> None:
 
 
 def test_a_metric_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Every metric may stand once.*'angle\+loss\+2\*angle'; add up the weights"):
+    with pytest.raises(ValueError, match=r"Every metric may occur once.*'angle\+loss\+2\*angle'; add up the weights"):
         parse_metric("angle+loss+2*angle")
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_metric_lists_those_of_other_packages_without_loading_them(of
     offer(("broken", "no_such_module:Metric"))
     with pytest.raises(KeyError, match=r"Known: accuracy, angle, broken, "):
         parse_metric("brokenn")
-    with pytest.raises(ValueError, match="can not be loaded from no_such_module:Metric, as a package offers it"):
+    with pytest.raises(ValueError, match="cannot be loaded from no_such_module:Metric, as a package offers it"):
         parse_metric("broken")
 
 

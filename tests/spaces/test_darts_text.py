@@ -194,7 +194,7 @@ def test_bad_genotypes(old: str, new: str, message: str) -> None:
         ),
         ("", r"28 comma-separated genes, or one of .*, but got ''\.$"),
         ("1,2,3", r"must have 28 genes, but got 3"),
-        ("4 4 4 / 4 4", r"A slash must part 14 genes .* but it parts \[3, 2\]"),
+        ("4 4 4 / 4 4", r"A slash must separate 14 genes .* but separates \[3, 2\]"),
         (
             GENOTYPES["DARTS_V2"].replace("4 4 4 4 0", "4 4 4 4 4"),
             r"Node 3 of the normal cell must have exactly two live inputs",

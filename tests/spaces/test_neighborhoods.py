@@ -80,7 +80,7 @@ def test_more_samples_than_members_give_them_all() -> None:
 
 
 def test_members_that_no_walk_comes_to_are_drawn_too() -> None:
-    """With two operations an edge, a walk of two moves can not end at all that lies nearer."""
+    """With two operations an edge, a walk of two moves cannot end at all that lies nearer."""
     where, rng = space("s2"), np.random.default_rng(0)
     centre = where.sample(rng)
     everything = neighborhood(where, centre, 2)

@@ -84,8 +84,8 @@ def test_other_texts(text: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (("ImageNet16-120", "test", 200), r"small letters.*got 'ImageNet16-120'. Write 'imagenet16-120'"),
-        (("a b", "test", 200), "small letters.*got 'a b'.$"),
+        (("ImageNet16-120", "test", 200), r"lower-case letters.*got 'ImageNet16-120'. Write 'imagenet16-120'"),
+        (("a b", "test", 200), "lower-case letters.*got 'a b'.$"),
         (("cifar10", "tests", 200), "kind must be one of valid, test, valtest, but got 'tests'. Did you mean 'test'"),
         (("cifar10", "test", 0), "epochs must be at least 1, but got 0"),
         (("cifar10", "test", 12, -1), "seed must not be negative, but got -1"),

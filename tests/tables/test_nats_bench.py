@@ -208,7 +208,7 @@ def test_missing_cells(write_nats: FolderWriter, importer: Importer) -> None:
 def test_missing_readings(write_nats: FolderWriter, importer: Importer) -> None:
     """A mean must be there for all cells, or the truth would be ranked over some of them unsaid."""
     folder = write_nats({3: trainings(3), 4: [each for each in trainings(4) if each.dataset != "cifar10"]})
-    message = r"000004.pickle.pbz2 has no reading cifar10/test/12, and so 1 of 2 cells"
+    message = r"000004.pickle.pbz2 has no reading cifar10/test/12: 1 of 2 cells lack it"
     everything = sorted(import_nats_bench(folder, partial=True).columns)
     with pytest.raises(TableError, match=message):
         table_of_trials(_records(folder), everything, folder, "", "")
@@ -258,7 +258,7 @@ def test_duplicate_and_misplaced_cells(write_nats: FolderWriter, all_strings: li
     with pytest.raises(TableError, match=r"000006.pickle.pbz2"):
         importer(folder, partial=True)
     record = Record("here", 6, all_strings[6], (Trial("cifar10", 1, 1, {"ori-test@0": 5}),))
-    with pytest.raises(TableError, match=r"here: \|\S+ stands in here already"):
+    with pytest.raises(TableError, match=r"here: \|\S+ is already in here"):
         table_of_trials([record, record], None, folder, "", "")
     with pytest.raises(TableError, match=r"here: index 6 is .* in the benchmark's order, but here it is"):
         table_of_trials([Record("here", 6, all_strings[7], ())], None, folder, "", "")
@@ -277,17 +277,17 @@ def test_damaged_folders(write_nats: FolderWriter, tmp_path: Path, importer: Imp
         bz2.compress(b"\x80\x04]\x94."),
     ):
         cell.write_bytes(content)
-        with pytest.raises(TableError, match=r"000007.pickle.pbz2 (can not be read|must hold a dict)"):
+        with pytest.raises(TableError, match=r"000007.pickle.pbz2 (cannot be read|must hold a dict)"):
             importer(folder, partial=True)
     write_pickle(cell, {"200": {"all_results": 3, "arch_str": "x"}})
-    with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|can not be read)"):
+    with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|cannot be read)"):
         importer(folder, partial=True)
     cell.unlink()
     (folder / "000006.pickle.pbz2").unlink()
     with pytest.raises(TableError, match=r"has no files of cells, named like 000000.pickle.pbz2"):
         importer(folder, partial=True)
     (folder / "meta.pickle.pbz2").unlink()
-    with pytest.raises(TableError, match=r"no folder of NATS-Bench: it has no meta.pickle.pbz2"):
+    with pytest.raises(TableError, match=r"not a folder of NATS-Bench: it has no meta.pickle.pbz2"):
         importer(folder)
     with pytest.raises(FileNotFoundError, match="no folder"):
         importer(tmp_path / "nowhere")
@@ -334,7 +334,7 @@ def test_what_plain_pickles_may_hold_besides(tmp_path: Path) -> None:
     assert list(found) == ["second", "first", "half"]
     assert type(found) is OrderedDict
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(ValueError, match=r"a.pbz2 can not be read .*truncated"):
+    with pytest.raises(ValueError, match=r"a.pbz2 cannot be read .*truncated"):
         load_plain_pickle(path)
     for name in ("defaultdict", "OrderedDict.fromkeys", "namedtuple"):
         (tmp_path / "b").write_bytes(b"ccollections\n" + name.encode() + b"\n)R.")

@@ -79,18 +79,18 @@ def rewritten(path: Path, header: dict[str, Any] | bytes | None = None, **arrays
     ("changes", "message"),
     [
         ({"header": {"version": 2}}, "table.npz is a table of version 2, but this genas reads version 1"),
-        ({"header": {"format": "weights"}}, "no table of genas: its header says"),
-        ({"header": b"[1, 2]"}, r"no table of genas: its header says '\[1, 2\]'"),
-        ({"header": b"\xff{"}, "damaged: its header can not be read"),
+        ({"header": {"format": "weights"}}, "not a genas table: its header says"),
+        ({"header": b"[1, 2]"}, r"not a genas table: its header says '\[1, 2\]'"),
+        ({"header": b"\xff{"}, "damaged: its header cannot be read"),
         ({"header": {"name": 3, "columns": "x"}}, "header lacks name, columns"),
         ({"header": {"columns": ["cifar10/test/200"]}}, r"damaged: codes of shape \(2, 20\) for 1 columns and arch"),
         ({"header": {"columns": ["cifar10/test/200"] * 2}}, "names a column twice"),
-        ({"header": {"columns": [[1]]}}, "damaged: its header has a column that is no text"),
-        ({"header": {"columns": [1]}}, "damaged: its header has a column that is no text"),
+        ({"header": {"columns": [[1]]}}, "damaged: its header has a column that is not a string"),
+        ({"header": {"columns": [1]}}, "damaged: its header has a column that is not a string"),
         ({"header": {"columns": ["cifar10", "b/test/9"]}}, "damaged .*must look like DATASET/KIND/EPOCHS"),
-        ({"header": {"space": "nasbench301"}}, "can not be used. There is no search space named 'nasbench301'"),
+        ({"header": {"space": "nasbench301"}}, "cannot be used. There is no search space named 'nasbench301'"),
         ({"header": {"space": "darts"}}, "damaged .*must have 28 genes"),
-        ({"codes": None}, "no table of genas: it holds architectures, header, levels"),
+        ({"codes": None}, "not a genas table: it holds architectures, header, levels"),
         ({"levels": np.full(99, 101.0)}, r"damaged .*0 .. 100 percent"),
         ({"levels": np.ones(99, np.float32)}, r"damaged: uint8 codes of float32 levels of shape \(99,\)"),
         ({"levels": np.ones(9)}, r"damaged: uint8 codes of float64 levels of shape \(9,\)"),
@@ -114,18 +114,18 @@ def test_other_files(tmp_path: Path) -> None:
     middle = whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 255]) + whole[len(whole) // 2 + 1 :]
     for content in (whole[:-40], whole[:300], b"", b"index,arch_str\n", middle):
         path.write_bytes(content)
-        with pytest.raises(TableError, match=r"table.npz (can not be read|is damaged)"):
+        with pytest.raises(TableError, match=r"table.npz (cannot be read|is damaged)"):
             load_table(path)
     np.save(path.with_suffix(".npy"), np.ones(3))
     with pytest.raises(TableError, match="holds one array without a name"):
         load_table(path.with_suffix(".npy"))
     np.savez(path, header=np.array([{}], dtype=object))
-    with pytest.raises(TableError, match=r"can not be read .*allow_pickle=False"):
+    with pytest.raises(TableError, match=r"cannot be read .*allow_pickle=False"):
         load_table(path)
     with pytest.raises(FileNotFoundError, match=r"no table at .*nothing.npz; make one with genas import-table"):
         load_table(tmp_path / "nothing.npz")
     with pytest.raises(
-        FileNotFoundError, match=r"a table is a file, but .* is a folder; that of genas build-table has"
+        FileNotFoundError, match=r"A table is a file, but .* is a folder; that of genas build-table has"
     ):
         load_table(tmp_path)
 

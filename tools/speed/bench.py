@@ -1,4 +1,4 @@
-"""The jobs that genas and the reference do in turns."""
+"""The jobs that genas and the reference run in turns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METRIC = parse_metric("angle+accuracy+flatness")
 ANGLES, REFERENCE_ANGLES = 15_625, 20
 WARM_STEPS = 5
 MIXED = {"nasbench201": "3,1,2,1,3,2", "darts": "GENAS_FLATNESS_C10"}
-"""The subnet whose evaluation is timed: one with most of the operations; GeNAS' flattest on CIFAR-10."""
+"""The subnet whose evaluation is timed: one with most of the operations; on DARTS, GeNAS' flattest on CIFAR-10."""
 
 
 @final
@@ -49,7 +49,7 @@ class Comparison:
     """The rates of both sides, round by round.
 
     Args:
-        job: What was done.
+        job: Name of the job.
         unit: Unit of the rates.
         genas: Rate of genas in each round.
         reference: Rate of the reference in each round.
@@ -76,10 +76,10 @@ class Bench:
     """Both sides at work, in turns.
 
     Args:
-        setting: What they share.
+        setting: The shared setting.
         ours: The process in which genas trains.
         other: The process of the reference.
-        rounds: How often each job is timed on each side.
+        rounds: Number of timings of each job on each side.
     """
 
     def __init__(self, setting: Setting, ours: ProcessPoolExecutor, other: ProcessPoolExecutor, rounds: int) -> None:
@@ -91,7 +91,7 @@ class Bench:
         self.images = min(recipe.scoring.valid_images or 0, len(self.supernet.data.valid))
 
     def facts(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """The facts on which the figures depend."""
         machine, scoring = environment(), self.setting.recipe.scoring
         used = device_facts(torch.device("cpu"), self.supernet.precision)
         return {
@@ -106,7 +106,7 @@ class Bench:
         }
 
     def check(self) -> None:
-        """Make sure that both sides compute the same."""
+        """Check that both sides compute the same."""
         supernet = load_supernet(self.setting.recipe.run, device="cpu", precision="fp32")
         check_same_scores(supernet, self._different(2))
         check_same_training(supernet)
@@ -124,7 +124,7 @@ class Bench:
             return [training, memory, self._scoring(pool, candidates), self._evaluation(pool), self._angles()]
 
     def _take_turns(self, job: str, unit: str, amounts: tuple[int, int], ours: Timed, other: Timed) -> Comparison:
-        """Let both do amounts of work in turns, given the number of the round, and turn their seconds into rates."""
+        """Let both sides do their amounts of work in turns, for each round, and convert seconds to rates."""
         seconds = [(ours(number), other(number)) for number in range(self.rounds)]
         columns = zip(amounts, zip(*seconds, strict=True), strict=True)
         return Comparison(job, unit, *([amount / value for value in column] for amount, column in columns))
@@ -167,7 +167,7 @@ class Bench:
 
     def _evaluation(self, pool: ProcessPoolExecutor) -> Comparison:
         def ours(_: int) -> float:
-            """Seconds in which all workers together evaluate one subnet's worth of images."""
+            """Seconds in which all workers together evaluate the images of one subnet."""
             return 1 / sum(
                 1 / seconds for seconds in self._by_all(pool, evaluate_genas, self.setting.recipe, self.mixed)
             )
@@ -196,13 +196,13 @@ class Bench:
     def _by_all(self, pool: ProcessPoolExecutor, function: Callable[..., T], *arguments: object) -> list[T]:
         """Call a function in all workers at once."""
         results: dict[int, T] = {}
-        while len(results) < self.setting.threads:  # a worker that starts late leaves its call to another: try again
+        while len(results) < self.setting.threads:  # a worker that starts late misses its call: try again
             futures = [pool.submit(in_a_worker, function, *arguments) for _ in range(self.setting.threads)]
             results = dict(future.result() for future in futures)
         return list(results.values())
 
     def _different(self, count: int) -> list[Architecture]:
-        """Draw architectures with different supernet functions: genas would score equal ones once."""
+        """Draw architectures with different supernet functions, as genas would score equal ones only once."""
         rng, drawn = generator(0, "architectures"), {self.space.supernet_representative(self.mixed): self.mixed}
         while len(drawn) <= count:
             architecture = self.space.sample(rng)

@@ -1,4 +1,4 @@
-"""Does the slow reference compute what genas computes? Speeds of different things are not worth comparing."""
+"""Check that the slow reference computes the same as genas; otherwise their speeds could not be compared."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def reference_of(network: CellNetwork) -> nn.Module:
 
 
 def loader_of(split: Split, data: ImageData, chosen: Tensor, workers: int = 0) -> Loader:
-    """Return the plain way to some images of a split."""
+    """Return a plain data loader of some images of a split."""
     images = split.images[chosen].permute(0, 2, 3, 1).numpy()
     dataset = Images(images, split.labels[chosen].numpy(), plain(data.mean, data.std))
     return DataLoader(dataset, BATCH_SIZE, num_workers=workers)
 
 
 def scoring_loaders(data: ImageData, scoring: ScoringSettings, seed: int, workers: int = 0) -> tuple[Loader, Loader]:
-    """Return the plain way to the calibration and validation images that a ``Context`` draws."""
+    """Return plain data loaders of the calibration and validation images that a ``Context`` draws."""
     order = generator(seed, "calibration images").permutation(len(data.train))
     calibration = torch.from_numpy(order[: scoring.calibration.images])
     labels, count = data.valid.labels.numpy(), scoring.valid_images
@@ -79,7 +79,7 @@ def check_same_scores(trained: TrainedSupernet, architectures: Sequence[Architec
         architectures: Valid architectures.
 
     Raises:
-        ValueError: If one of them differs.
+        ValueError: If a result differs.
     """
     calibration = Calibration("ema", images=2 * BATCH_SIZE, ema_batch_size=BATCH_SIZE)
     scoring = ScoringSettings(valid_images=BATCH_SIZE, calibration=calibration)
@@ -120,8 +120,8 @@ def _compare_logits(
 def check_same_training(trained: TrainedSupernet, steps: int = 1, images: int = 16) -> None:
     """Compare how far training steps on the same images and paths move the weights, in float64.
 
-    In float32 rounding alone moves a deep network's gradients by a percent. The share of a thousandth that is allowed
-    here comes from operations whose output nobody reads: the reference runs them, so they decay from the first step.
+    In float32 rounding alone moves a deep network's gradients by a percent. The tolerance of a few thousandths is for
+    operations whose output is not read: the reference runs them, so they decay from the first step.
 
     Args:
         trained: A supernet on the CPU.
@@ -129,7 +129,7 @@ def check_same_training(trained: TrainedSupernet, steps: int = 1, images: int = 
         images: Images of each step, always the same ones.
 
     Raises:
-        ValueError: If they do not move alike.
+        ValueError: If they move the weights differently.
     """
     few = Split(trained.data.train.images[:images], trained.data.train.labels[:images])
     data = replace(trained.data, train=few)
@@ -155,9 +155,9 @@ def compare(name: str, ours: object, reference: object, tolerance: float) -> Non
     """Compare two arrays.
 
     Args:
-        name: What they are.
-        ours: By genas.
-        reference: By the reference.
+        name: Name of the quantity.
+        ours: Result of genas.
+        reference: Result of the reference.
         tolerance: Largest difference, as a share of genas' norm.
 
     Raises:

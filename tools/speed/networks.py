@@ -1,6 +1,6 @@
-"""The supernets of the slow reference: every operation with a ReLU of its own, every edge run, ``none`` too.
+"""The supernets of the slow reference: every operation has its own ReLU, and every edge is run, even ``none``.
 
-They share no code with genas. Their modules stand in the same order, so that weights carry over by position.
+They share no code with genas. Their modules are in the same order, so that weights can be copied by position.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Weights = tuple[Tensor, Tensor | None]
 """Weights of the operations, shape ``(edges, operations)``, and of the edges of one cell."""
 
 RunEdge = Callable[[int, Tensor], Tensor]
-"""What an edge, by its position, makes of a node."""
+"""Function that applies the edge at a position to a node."""
 
 
 class Zero(nn.Module):
@@ -75,7 +75,7 @@ def all_paths(edges: Sequence[tuple[int, int]], inputs: Sequence[int], outputs: 
 
 
 def mixed_edge(operations: nn.ModuleList, x: Tensor, weights: Tensor, groups: int, stride: int) -> Tensor:
-    """Return what DARTS' edge makes of a node, PC-DARTS' one where there is more than one group."""
+    """Return the output of a DARTS edge, or with more than one group of a PC-DARTS edge."""
     c = x.shape[1] // groups
     mixed = sum(weight * operation(x[:, :c]) for weight, operation in zip(weights, operations, strict=True))
     if groups == 1:
@@ -141,7 +141,7 @@ class ResidualBlock(nn.Module):
 
 
 class NASBench201Supernet(nn.Module):
-    """Three stages of cells with residual blocks between."""
+    """Three stages of cells with residual blocks in between."""
 
     skip_is_identity_matrix = False
     """Whether the angle counts a skip connection as an identity matrix."""

@@ -1,7 +1,7 @@
-"""One-shot search as one writes it plainly: the slow, obvious reference of ``measure_speed.py``.
+"""Straightforward one-shot search: the slow reference of ``measure_speed.py``.
 
-Float32, NCHW, eager. Images go through PIL one by one, every metric copies the supernet and recalibrates the copy's
-BN statistics, noise is drawn anew for the whole supernet, the angle joins the weights of a subnet path by path.
+Float32, NCHW, eager. Images go through PIL one by one, every metric copies the supernet and recalibrates the copy's BN
+statistics, noise is redrawn for the whole supernet, the angle concatenates the weights of a subnet path by path.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_optimizer(supernet: nn.Module) -> torch.optim.SGD:
 
 
 def train_step(supernet: nn.Module, optimizer: torch.optim.SGD, images: Tensor, labels: Tensor, path: Path) -> None:
-    """One step of single-path training; operations off the path keep zero gradients, and so decay."""
+    """Take one step of single-path training; operations off the path keep zero gradients, and so decay."""
     supernet.train()
     optimizer.zero_grad(set_to_none=False)
     functional.cross_entropy(supernet(images, path), labels).backward()
@@ -65,7 +65,7 @@ Draw = Callable[[nn.Module, float], list[Tensor]]
 
 @torch.no_grad()
 def recalibrate(supernet: nn.Module, path: Path, calibration: Loader) -> None:
-    """New BN statistics: moving averages over the batches."""
+    """Recompute the BN statistics as moving averages over the batches."""
     for module in supernet.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -122,7 +122,7 @@ def flatness(
 
 
 def operation_vectors(operation: nn.Module, channels: int, identity: bool) -> list[Tensor]:
-    """Return what an operation adds to the weight vector."""
+    """Return the parts that an operation adds to the weight vector."""
     if isinstance(operation, nn.Identity):
         return [torch.eye(channels).flatten()] if identity else []
     pool = any(isinstance(module, nn.MaxPool2d | nn.AvgPool2d) for module in operation.modules())

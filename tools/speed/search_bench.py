@@ -1,4 +1,4 @@
-"""Steps of differentiable searches by genas and by the textbook, shown to compute the same, then timed in turns."""
+"""Steps of differentiable searches by genas and by the textbook, checked to compute the same, then timed in turns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EPOCH, EPOCHS = 49, 50
 
 @dataclass(frozen=True)
 class SearchSetting:
-    """What both sides share.
+    """The setting that both sides share.
 
     Args:
         space: Name of the search space.
@@ -54,7 +54,7 @@ class SearchSetting:
         threads: Threads of each side.
         precision: genas' compute type; the textbook's is float32.
         batch_size: Images of each batch.
-        image_size: Their side in pixels.
+        image_size: Side of the images in pixels.
     """
 
     space: str
@@ -112,17 +112,17 @@ class GenasSearch:
         self.optimizer.step()
 
     def architecture_gradient(self) -> Sequence[Tensor]:
-        """Return what Adam gets."""
+        """Return the gradient for Adam."""
         return self.gradient.gradient(self.search_step, self.alphas)
 
     def weight_gradient(self) -> None:
-        """Leave in ``grad`` of the weights what SGD gets, before it is clipped."""
+        """Store the gradient for SGD, before clipping, in ``grad`` of the weights."""
         self.optimizer.zero_grad()
         self.weight_step.backward(self.search_step, self.alphas)
 
 
 def make_sides(setting: SearchSetting, dtype: torch.dtype) -> tuple[functools.partial, functools.partial]:
-    """Return what makes genas' and the textbook's search."""
+    """Return factories of genas' and the textbook's search."""
     network = setting.network().to(dtype)
     alphas = tuple(100 * alpha.detach().to(dtype) for alpha in setting.relaxation().initial(0))
     batches = setting.batch(0, dtype), setting.batch(1, dtype)
@@ -134,7 +134,7 @@ def check_same_search(setting: SearchSetting) -> None:
     """Compare the gradients of the first step in float64.
 
     Args:
-        setting: Of a small network, better with few and small images.
+        setting: Setting of a small network, preferably with few small images.
 
     Raises:
         ValueError: If a gradient differs.
@@ -166,7 +166,7 @@ def _side(setting: SearchSetting, textbook: bool) -> GenasSearch | TextbookSearc
 
 
 def time_steps(setting: SearchSetting, textbook: bool, steps: int) -> float:
-    """Return the seconds of a step, the mean of some, after one that does not count."""
+    """Return the mean seconds of a step, after one uncounted step."""
     side = _side(setting, textbook)
     start = time.perf_counter()
     for _ in range(steps):
@@ -178,8 +178,8 @@ def measure_search(setting: SearchSetting, rounds: int, steps: int) -> list[Comp
     """Let both sides search in turns, each in a process of its own.
 
     Args:
-        setting: What they share.
-        rounds: How often each is timed.
+        setting: The shared setting.
+        rounds: Number of timings of each side.
         steps: Steps per round.
 
     Returns:

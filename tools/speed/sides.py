@@ -1,4 +1,4 @@
-"""What the processes of ``measure_speed.py`` do: genas and the reference, each with a supernet that it builds once."""
+"""Work of the processes of ``measure_speed.py``: genas and the reference, each with a supernet that it builds once."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides share.
+    """The setting that both sides share.
 
     Args:
         config: The supernet.
-        recipe: Its run folder, and how subnets are scored.
-        threads: Threads of a process that has the machine for itself.
+        recipe: Its run folder, and the settings of scoring.
+        threads: Threads of a process that has the machine to itself.
         loader_workers: Processes of each of the reference's data loaders.
     """
 
@@ -97,7 +97,7 @@ def train_genas(setting: Setting, steps: int) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _folded(recipe: ContextRecipe, architecture: Architecture) -> tuple[CellNetwork, Tensor, Tensor]:
-    """A subnet as genas evaluates it, and the validation images."""
+    """A subnet in the form that genas evaluates, and the validation images."""
     trained = load_supernet(recipe.run, device="cpu", precision=recipe.precision)
     data, settings, count = trained.data, recipe.scoring.calibration, recipe.scoring.valid_images
     subnet = trained.network.subnet(architecture)
@@ -144,7 +144,7 @@ class Reference:
         return itertools.chain.from_iterable(itertools.repeat(loader))
 
     def _paths(self, sampler: PathSampler) -> Iterator[NetworkPath]:
-        """Yield the paths that genas takes, step by step."""
+        """Yield the paths that genas samples, step by step."""
         for step in itertools.count():
             (path,) = sampler.sample(generator(self.seed, "paths", step))
             yield path

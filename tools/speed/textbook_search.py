@@ -1,6 +1,6 @@
-"""Steps of differentiable searches as one writes them plainly: every loss fills the gradients of everything.
+"""Straightforward steps of differentiable searches: every loss computes the gradients of all tensors.
 
-Float32, NCHW, eager; every edge runs every operation, ``none`` too, and multiplies its output by its weight.
+Float32, NCHW, eager; every edge runs every operation, even ``none``, and multiplies its output by its weight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 RHO, EPSILON = 0.01, 0.01
 BETA, LAMBDA, LAMBDA_EPSILON = 24.5, 0.125, 1e-4
 RADIUS = 0.03 + 0.27 * 49 / 50
-"""The numbers of the methods, those that follow a schedule as in the last of fifty epochs."""
+"""The constants of the methods; those with a schedule have their values of the last of fifty epochs."""
 
 
 class TextbookSearch:
@@ -56,7 +56,7 @@ class TextbookSearch:
         self.optimizer.step()
 
     def architecture_gradient(self) -> list[Tensor]:
-        """Return what Adam gets."""
+        """Return the gradient for Adam."""
         if self.method not in ("a2m", "a2m-exact"):
             return self._gradient_at(self.alphas)
         above = self._gradient_at(_moved(self.alphas, RHO, self._gradient_at(self.alphas)))
@@ -81,7 +81,7 @@ class TextbookSearch:
         return torch.autograd.grad(sum((a * b).sum() for a, b in zip(slopes, direction, strict=True)), points)
 
     def weight_gradient(self) -> None:
-        """Leave in ``grad`` of the weights what SGD gets, before it is clipped."""
+        """Store the gradient for SGD, before clipping, in ``grad`` of the weights."""
         self.optimizer.zero_grad()
         rows, edges = self._softmaxes([alpha.detach() for alpha in self.alphas])
         if self.method == "sdarts":
