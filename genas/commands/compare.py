@@ -267,8 +267,7 @@ def _check_alike(searches: Sequence[SeedResults]) -> None:
 
 
 def _different_settings(base: SeedResults, other: SeedResults) -> list[str]:
-    """Settings that differ besides what is compared: of two methods the network and the length of the search, of one
-    method all, and those of a plug-in where both searches have it."""
+    """Differing settings: network, length and precision; of the same method all, of the same plug-in its own, too."""
     found, known = dict(leaves(other.config)), dict(leaves(base.config))
     compared = ["network.", "method.settings.epochs", "method.settings.batch_size", "precision"]
     if other.config["name"] == base.config["name"]:

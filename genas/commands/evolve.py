@@ -108,7 +108,7 @@ def evolve(
         epsilon: Added to the denominator of flatness; the authors' code adds 1e-5.
         repeat_dilated_weight: Repeat the slip of the authors' angle on DARTS: dilated convolutions count their BN
             weight twice.
-        scoring: On what subnets are evaluated.
+        scoring: Settings of the evaluation of subnets.
         searcher: evolution, random for as many random architectures, or exhaustive for all of a small space.
         evolution: Settings of the evolution; its population and generations are those of random, too.
         max_macs: Most multiply-accumulates per image.
@@ -258,7 +258,7 @@ def _searcher(
         budget, batch = evolution.population * evolution.generations, evolution.population
         return RandomSearch(space, seed=seed, evaluations=budget, batch=batch, constraint=constraint, dedup_key=key)
     if not is_listable(space):
-        raise ValueError(f"An exhaustive search needs a space that can be listed, but {space.name} can not; evolve it.")
+        raise ValueError(f"An exhaustive search needs a space that can be listed, but {space.name} cannot; evolve it.")
     return RandomSearch(
         space, seed=seed, evaluations=space.size, batch=space.size, constraint=constraint, dedup_key=key
     )

@@ -19,7 +19,7 @@ from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
 Score = Callable[[Sequence[Mixture]], tuple[float, ...]]
-"""Maps one mixture per cell type to the score of the supernet with them, followed by scores for ties; higher is better."""
+"""Maps one mixture per cell type to the supernet's score with them, followed by scores for ties; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class ProjectionSettings:
     Args:
         interval: Epochs of tuning between two rounds.
         criterion: Measure of a removal's effect: validation ``accuracy``, or ``loss``.
-        learning_rate: Constant learning rate of the weights while they are tuned; ``None``: a tenth of the search's first one. The
-            momentum starts from zero.
+        learning_rate: Constant learning rate of the weights while they are tuned; ``None``: a tenth of the search's
+            initial one. The momentum starts from zero.
 
     Raises:
         ValueError: If a number is out of range or a word unknown.
