@@ -117,6 +117,12 @@ def search_differentiable(
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
     say(f"{plan.title} on {space}: {described(named)}")
+    if not named.settings.learn_alphas and named.projection is None and named.selection is None:
+        print(
+            "note: the architecture does not learn and is read off by its random initial weights; "
+            "select=projection chooses it by the trained supernet.",
+            file=sys.stderr,
+        )
     work = _Work(plan, data, data_options, facts, known, where, compute, checkpoint_seconds, progress)
     if seeds is None:
         work.search(run, seed or 0)

@@ -144,6 +144,11 @@ class NA(FlatMinima):
             raise ValueError(
                 f"With a count of 1 there are no neighbours, so {given[0]} would do nothing; leave it out."
             )
+        if self.distance == 0 or self.epsilon == 0:
+            raise ValueError(
+                "Neighbours must differ, but distance or epsilon is 0, so that all are the architecture itself; set a "
+                "larger one, or count=1."
+            )
         if self.neighbors == "multiplicative" and self.epsilon != NA.epsilon:
             raise ValueError("epsilon is a size of additive neighbours, but neighbors is multiplicative; leave it out.")
         if self.aggregate != "variance" and self.deviation_weight != NA.deviation_weight:

@@ -159,6 +159,7 @@ class Method:
         """
         if self.regularizer is not None:
             self.regularizer.check(space)
+        self.stopping.check(space)
         if self.flatness is None:
             gradient = regularized(self.gradient, self.regularizer)
         else:

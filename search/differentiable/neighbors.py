@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genas.search.differentiable.selection import SKIP
 from genas.spaces import NONE, SearchSpace
 from genas.supernet.mixtures import Mixture
 
@@ -19,8 +20,6 @@ EdgeScope = Literal["each", "joint", "normal_only"]
 
 EPSILON = 0.1
 """Default of the largest change of a weight by additive neighbours."""
-
-_SKIP = "skip_connect"
 
 
 class Neighbors(abc.ABC):
@@ -149,10 +148,10 @@ class MultiplicativeNeighbors(Neighbors):
 
     def __init__(self, space: SearchSpace, distance: int, *, scope: EdgeScope = "each") -> None:
         super().__init__(space, distance, scope)
-        needed = {NONE, *(k for k, name in enumerate(space.operations) if name == _SKIP)}
+        needed = {NONE, *(k for k, name in enumerate(space.operations) if name == SKIP)}
         if len(needed) < 2 or any(not needed <= set(edge) for edge in space.candidates):
             raise ValueError(
-                f"Multiplicative neighbours need none and {_SKIP} among the candidates of every edge, but {space.name} "
+                f"Multiplicative neighbours need none and {SKIP} among the candidates of every edge, but {space.name} "
                 "has edges without; choose additive neighbours."
             )
         self._columns = np.array([[edge.index(k) for k in sorted(needed)] for edge in space.candidates])

@@ -25,8 +25,9 @@ A²M's authors ran it.
 
 Their numbers are not all that their code does: on DARTS it grew the strength of β-decay within each epoch, with the
 number of the batch; it kept the architecture parameters of DARTS-PT where they were at the beginning; on NAS-Bench-201
-the auxiliary skip connection of DARTS- read the input of the cell and decayed at the end of an epoch, and Λ-DARTS was
-run without A²M; and it stopped after ten epochs without a better validation loss. None of this is repeated here.
+the auxiliary skip connection of DARTS- read the input of the cell and decayed at the end of an epoch, Λ-DARTS was run
+without A²M, and DARTS on images of the search that were not augmented; and it stopped after ten epochs without a better
+validation loss. None of this is repeated here. Their DARTS space has seven operations: ``darts7``.
 """
 
 _NOT_RUN_WITH_A2M = ("sdarts-adv", "darts-es")

@@ -13,6 +13,9 @@ from genas.spaces import Architecture, CellType, SearchSpace
 from genas.spaces.base import NONE
 from genas.supernet.mixtures import Mixture
 
+SKIP = "skip_connect"
+"""Name of the skip connection in all spaces."""
+
 LIVE_INPUTS = 2
 """Number of edges that a node of the DARTS space keeps."""
 
@@ -107,7 +110,7 @@ class Collapse:
         """
         parts = list(zip(space.cell_types, space.split(architecture), _weights(space, mixtures), strict=True))
         return cls(
-            {cell.name: sum(space.operations[gene] == "skip_connect" for gene in genes) for cell, genes, _ in parts},
+            {cell.name: sum(space.operations[gene] == SKIP for gene in genes) for cell, genes, _ in parts},
             {cell.name: sum(_prefers_none(edge, row) for edge, row in rows) for cell, _, (rows, _) in parts},
             not all(cell.live_edges(genes) for cell, genes, _ in parts),
         )

@@ -10,8 +10,8 @@ from typing import Any, final
 
 import numpy as np
 
-from genas.search.differentiable.selection import Collapse
-from genas.spaces import Architecture
+from genas.search.differentiable.selection import SKIP, Collapse
+from genas.spaces import Architecture, SearchSpace
 
 
 @final
@@ -66,6 +66,16 @@ class Stopping(abc.ABC):
     def wants_eigenvalue(self, epoch: int) -> bool:  # noqa: ARG002
         """Whether the rule needs the dominant eigenvalue after this epoch (from 0)."""
         return False
+
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 (most rules suit every space)
+        """Refuse a space in which the rule could never end a search.
+
+        Args:
+            space: The search space.
+
+        Raises:
+            ValueError: If the rule looks at something that the space does not have.
+        """
 
     def after_warmup(self, epochs: int) -> Stopping:  # noqa: ARG002 (most rules do not look back)
         """The rule for a search in whose first epochs the architecture does not move from its random beginning.
@@ -218,6 +228,13 @@ class SkipCount(Stopping):
         for name in ("most", "earliest"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuse a space without skip connections, such as S4."""
+        if not any(space.operations[candidate] == SKIP for edge in space.candidates for candidate in edge):
+            raise ValueError(
+                f"The rule counts skip connections, but {space.name} has none; choose another rule, or none."
+            )
 
     def after_warmup(self, epochs: int) -> SkipCount:
         """The rule with ``earliest`` after these epochs."""

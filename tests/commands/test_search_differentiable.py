@@ -73,6 +73,13 @@ def test_a_search_leaves_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert config["method"]["flatness"]["rho"] == 0.01
 
 
+def test_an_architecture_that_does_not_learn_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("search", tmp_path / "run", "--method", "darts", "--no-learn-alphas", *WORDS[:-1], "1") == 0
+    assert (
+        "note: the architecture does not learn and is read off by its random initial weights" in capsys.readouterr().err
+    )
+
+
 def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
     """A process that died before it wrote the result finds all it needs."""
     folder = tmp_path / "run"

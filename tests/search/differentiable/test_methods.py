@@ -328,6 +328,11 @@ def test_impossible_combinations_are_refused_with_the_reason() -> None:
         Method(regularizer=BetaDecay(weights=(1.0, 1.0))).parts(NB201)
     with pytest.raises(ValueError, match="epsilon is a size of additive neighbours"):
         NA(neighbors="multiplicative", epsilon=0.2)
+    for still in ({"distance": 0}, {"epsilon": 0.0}):
+        with pytest.raises(ValueError, match="Neighbours must differ"):
+            NA(**still)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="counts skip connections, but s4 has none"):
+        Method(stopping=SkipCount()).parts(space("s4"))
     with pytest.raises(ValueError, match="belongs to the aggregate variance"):
         NA(deviation_weight=2.0)
     with pytest.raises(ValueError, match="Did you mean 'exact'"):
