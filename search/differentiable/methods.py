@@ -115,19 +115,13 @@ class Method:
 
     def _check_resting(self) -> None:
         """Refuse parts that an architecture that stays what it is has no use for."""
-        unused = [
-            part
-            for part, needed in (
-                (self.gradient, self.gradient != FirstOrder()),
-                (self.regularizer, self.regularizer is not None),
-                (self.flatness, self.flatness is not None),
-                (self.stopping, isinstance(self.stopping, SkipCount)),
-            )
-            if needed
-        ]
+        parts = (self.gradient, self.regularizer, self.flatness)
+        unused = [type(part).__name__ for part in parts if part not in (FirstOrder(), None)]
+        if isinstance(self.stopping, SkipCount):
+            unused.append(SkipCount.__name__)
         if unused:
             raise ValueError(
-                f"Without learn_alphas the architecture stays what it is, so {type(unused[0]).__name__} would do "
+                f"Without learn_alphas the architecture stays what it is, so {unused[0]} would do "
                 "nothing; let it learn, or leave that out."
             )
 
