@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -58,6 +59,8 @@ class NeighborhoodRandomSearch(Searcher):
             raise ValueError(
                 f"steps, samples and distance must be at least 1, but got {steps}, {samples} and {distance}."
             )
+        if not 0 <= penalty < math.inf:
+            raise ValueError(f"penalty must be a non-negative number, but got {penalty}.")
         self._space, self._constraint = space, constraint
         self._steps, self._samples, self._distance = steps, samples, distance
         self._aggregate: Aggregate = aggregate

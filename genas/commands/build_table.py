@@ -24,7 +24,7 @@ from genas.seeding import generator
 from genas.spaces import Architecture, SearchSpace
 from genas.spaces.neighborhoods import all_architectures, is_listable
 from genas.supernet import StandaloneSettings
-from genas.tables import Column, Table, dataset_of, load_table
+from genas.tables import Column, Table, dataset_of, load_table, mean_over_seeds
 
 _KEY = "accuracies of stand-alone networks, seed "
 
@@ -83,7 +83,7 @@ def build_table(
     place, options = absolute_data(data, data_options.data_root), absolute_options(data_options)
     dataset = dataset_of(
         data,
-        valid_from_train=images.valid_from_train,
+        held_out=(data_options.valid_fraction or 0.5) if images.valid_from_train else 0.0,
         max_train=data_options.max_train,
         image_size=data_options.image_size,
     )
@@ -233,7 +233,7 @@ def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture],
             if values:
                 accuracies[plan.column(kind, seed)] = values
         means = {
-            each: float(np.mean([values[each] for values in by_seed.values() if each in values]))
+            each: mean_over_seeds([values[each] for values in by_seed.values() if each in values])
             for each in by_seed[plan.seed]
         }
         if means:

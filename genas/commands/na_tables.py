@@ -69,7 +69,11 @@ def na_tables(
             "repeats, steps, searches and every number of neighbors must be at least 1, "
             f"but got {repeats}, {steps}, {searches} and {list(neighbors)}."
         )
+    if not 0 <= penalty < math.inf:
+        raise ValueError(f"penalty must be a non-negative number, but got {penalty}.")
     ground = load_table(table)
+    if out is not None:  # before minutes of work
+        out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
     truths = _named(ground.default_truths() if truth is None else [ground.find(text) for text in truth])
     settings = {
@@ -128,6 +132,8 @@ def _search_column(table: Table) -> Column:
 
 def _named(columns: Sequence[Column]) -> dict[str, Column]:
     """Columns by their data sets where these tell them apart, else by their whole text."""
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"Each truth must be given once, but got {', '.join(map(str, columns))}.")
     datasets = [column.dataset for column in columns]
     short = len(set(datasets)) == len(columns)
     return {column.dataset if short else str(column): column for column in columns}

@@ -34,8 +34,8 @@ def sample(
         columns: Its columns.
         samples: Number of architectures, or ``all``; ``None``: 300, or all where there are fewer.
         seed: Seed of the draw.
-        unique: Whether to draw only from the first ones of each isomorphism class. A table with one training per class
-            has only that many independent accuracies.
+        unique: Whether to draw only one of each isomorphism class, the one that was trained. A table with one training
+            per class has only that many independent accuracies.
 
     Returns:
         Distinct architectures in NAS-Bench-201's order, or else in the table's.
@@ -50,8 +50,9 @@ def sample(
     truths = np.stack([table.values(column, pool, missing="nan") for column in columns])
     pool = [each for each, has_all in zip(pool, ~np.isnan(truths).any(axis=0), strict=True) if has_all]
     if unique:
+        trained = set(table.architectures)
         first: dict[Hashable, Architecture] = {}
-        for each in pool:
+        for each in sorted(pool, key=lambda each: each not in trained):  # a stable sort: those of the rows come first
             first.setdefault(space.unique_key(each), each)
         pool = list(first.values())
     if len(pool) < 2:

@@ -7,7 +7,7 @@ The importers are modules of their own, loaded only when needed: ``nasbench201_c
 from __future__ import annotations
 
 from genas.errors import TableError
-from genas.tables.column import Column, Kind, Seed, dataset_of, is_part
+from genas.tables.column import Column, Kind, Seed, dataset_of, is_part, mean_over_seeds
 from genas.tables.load import SHIPPED, load_table, shipped_table
 from genas.tables.table import Table
 
@@ -21,5 +21,6 @@ __all__ = [
     "dataset_of",
     "is_part",
     "load_table",
+    "mean_over_seeds",
     "shipped_table",
 ]

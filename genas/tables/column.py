@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal, final
@@ -66,7 +68,8 @@ class Column:
             raise ValueError(f"seed must not be negative, but got {self.seed}.")
         if self.at is not None and not 1 <= self.at < self.epochs:
             raise ValueError(
-                f"at must lie in 1 .. {self.epochs - 1}, but got {self.at}; leave it out for the end of the training."
+                f"at must be at least 1 and less than the {self.epochs} epochs of the training, but got {self.at}; "
+                "leave it out for the end."
             )
 
     @classmethod
@@ -96,14 +99,13 @@ class Column:
         return self.dataset, self.kind, self.epochs, self.at or 0, isinstance(self.seed, int), seed
 
 
-def dataset_of(
-    data: str, *, valid_from_train: bool = False, max_train: int | None = None, image_size: int | None = None
-) -> str:
+def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None, image_size: int | None = None) -> str:
     """The name in columns of a data set, or of the part of it that a network was trained on.
 
     Args:
         data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
-        valid_from_train: Whether its training images lack those that were set aside for validation.
+        held_out: Share of its training images that were set aside for validation; one half is NAS-Bench-201's
+            ``-valid``.
         max_train: Limit of the number of training images.
         image_size: Side in pixels to which the images were scaled.
 
@@ -113,14 +115,17 @@ def dataset_of(
     Example:
         >>> dataset_of("cifar10"), dataset_of("npz:data/CIFAR10.npz"), dataset_of("folder:My Photos")
         ('cifar10', 'cifar10', 'my-photos')
-        >>> dataset_of("cifar10", valid_from_train=True), dataset_of("cifar10", max_train=500, image_size=16)
-        ('cifar10-valid', 'cifar10-500-16px')
+        >>> dataset_of("cifar10", held_out=0.5), dataset_of("cifar10", held_out=0.1)
+        ('cifar10-valid', 'cifar10-valid0.1')
+        >>> dataset_of("cifar10", max_train=500, image_size=16)
+        'cifar10-500-16px'
     """
     kind, _, path = data.partition(":")
     name = PurePath(path).stem if path else kind
     base = re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
     limits = (f"-{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
-    return base + ("-valid" if valid_from_train else "") + "".join(limits)
+    part = "" if held_out == 0 else "-valid" if held_out == 0.5 else f"-valid{held_out:g}"
+    return base + part + "".join(limits)
 
 
 def is_part(dataset: str, whole: str) -> bool:
@@ -138,6 +143,22 @@ def is_part(dataset: str, whole: str) -> bool:
         (True, True, False)
     """
     return dataset == whole or dataset.startswith(f"{whole}-")
+
+
+def mean_over_seeds(accuracies: Sequence[float]) -> float:
+    """The mean of the accuracies of several seeds, without the last digits, in which equal means would differ.
+
+    Args:
+        accuracies: In percent, at least one.
+
+    Returns:
+        The mean to nine decimals.
+
+    Example:
+        >>> mean_over_seeds([70.5, 70.7, 70.6]) == mean_over_seeds([70.6])
+        True
+    """
+    return round(math.fsum(accuracies) / len(accuracies), 9)
 
 
 def read_parts(text: str) -> dict[str, Any]:

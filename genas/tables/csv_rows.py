@@ -105,7 +105,7 @@ def read_accuracies(
 def _accuracy(row: Row, column: str) -> float:
     text = row.fields[column]
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # Python reads 5_5 as 55
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:

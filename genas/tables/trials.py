@@ -12,7 +12,7 @@ from typing import Any, final
 
 from genas.errors import TableError
 from genas.spaces import Architecture, NASBench201
-from genas.tables.column import Column, Kind
+from genas.tables.column import Column, Kind, mean_over_seeds
 from genas.tables.nasbench201_rows import cell
 from genas.tables.table import Table
 
@@ -131,7 +131,7 @@ def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tup
                 by_mean[_column(column.dataset, kind, trial.epochs, None, at)].append(value)
                 yield column, value
     for column, values in by_mean.items():
-        yield column, sum(values) / len(values)
+        yield column, mean_over_seeds(values)
 
 
 _column = functools.cache(Column)

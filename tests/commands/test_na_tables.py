@@ -187,6 +187,12 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
         ("like", ["--neighbors", "10,26"], "neighbors must be at most 25, all that lie within distance 1, but got 26"),
         ("like", ["--distance", "0"], "distance must lie in 1 .. 6, the number of genes, but got 0"),
         ("like", ["--distance", "7"], "distance must lie in 1 .. 6, the number of genes, but got 7"),
+        ("like", ["--penalty", "-1"], "penalty must be a non-negative number, but got -1.0"),
+        (
+            "like",
+            ["--truth", "cifar10,cifar10/test/200"],
+            "Each truth must be given once, but got cifar10/test/200, ci",
+        ),
         ("nowhere", [], "no table at"),
     ],
 )
@@ -208,8 +214,8 @@ def test_errors_that_tie_have_no_tau(tmp_path: Path, capsys: pytest.CaptureFixtu
     cells = all_architectures(SPACE)
     values = {Column("own", kind, 5): np.full(len(cells), 50.0) for kind in ("valid", "test")}
     Table(SPACE, "level", "", "", cells, values).save(tmp_path / "level.npz")
-    assert na_tables(tmp_path / "level.npz", "--out", str(tmp_path / "out.json")) == 0
-    found = json.loads((tmp_path / "out.json").read_text())["results"]["B"]["baseline"]["own"]
+    assert na_tables(tmp_path / "level.npz", "--out", str(tmp_path / "new" / "out.json")) == 0
+    found = json.loads((tmp_path / "new" / "out.json").read_text())["results"]["B"]["baseline"]["own"]
     assert found == {"mean": None, "std": None, "values": [None, None]}
     assert "nan" not in capsys.readouterr().out
 

@@ -352,6 +352,13 @@ def test_a_table_of_classes_serves_all_their_members() -> None:
     assert sample(known, [TEST], "all", 0, unique=True) == rows
 
 
+def test_of_a_class_the_cell_is_scored_that_was_trained() -> None:
+    last = {SPACE.unique_key(SPACE.from_index(index)): SPACE.from_index(index) for index in range(SPACE.size)}
+    rows = sorted(last.values(), key=SPACE.index)
+    known = Table(SPACE, "t", "", "", rows, {TEST: np.linspace(0, 100, len(rows))}, isomorphic=True)
+    assert sample(known, [TEST], "all", 0, unique=True) == rows
+
+
 def test_a_training_counts_once_unless_all_its_cells_are_asked_for(
     own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

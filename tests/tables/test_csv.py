@@ -137,6 +137,7 @@ def test_missing_cells_and_accuracies(write: Writer) -> None:
 @pytest.mark.parametrize(
     ("row", "field", "value", "message"),
     [
+        (4, 2, "5_5", r"csv, line 5: c10_test_200 must be an accuracy in percent, 0 .. 100, but is '5_5'"),
         (4, 2, "nan", r"csv, line 5: c10_test_200 must be an accuracy in percent, 0 .. 100, but is 'nan'"),
         (4, 2, "inf", "line 5: c10_test_200 .*'inf'"),
         (4, 2, "100.01", "line 5: c10_test_200 .*'100.01'"),
