@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from genas.choices import check_choices
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
 from genas.spaces import Architecture, Cost, cost
@@ -61,6 +62,9 @@ class _CostMetric(Metric):
     """One field of a cost; its score is the negative cost."""
 
     of: CostOf = "standalone"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     higher_is_better: ClassVar[bool] = False
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from genas.choices import check_choices
 from genas.metrics.images import validation_images
 from genas.metrics.scope import NoiseScope, parameters_in_scope
 from genas.seeding import derived_seed, generator
@@ -155,6 +156,9 @@ class HessianLevel:
     scope: NoiseScope
     images: int
     length: HessianLength
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def perturbed(self, context: Context, architecture: Architecture) -> list[dict[str, Tensor]]:
         """The perturbed parameters of one architecture; the direction is shared with its other levels.

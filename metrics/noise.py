@@ -41,6 +41,9 @@ class NoiseLevel:
     scope: NoiseScope
     repeats: int
 
+    def __post_init__(self) -> None:
+        check_choices(self)
+
     def perturbed(self, context: Context, architecture: Architecture) -> list[dict[str, Tensor]]:  # noqa: ARG002
         """The perturbed parameters, the same for every architecture.
 

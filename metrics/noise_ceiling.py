@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from genas.metrics.bootstrap import RankingSettings, interval, resample, tau_of_resamples
-from genas.metrics.ranking import kendall_tau
+from genas.metrics.ranking import kendall_tau, precision_at, regret, top_count, top_tau
 from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.tables import Column, Table
@@ -33,6 +33,10 @@ class NoiseCeiling:
         architectures: Number of architectures trained with more than one seed.
         trainings: Number of trainings over which the truth is averaged: the harmonic mean over the ranked
             architectures.
+        seed_top_tau: Tau among the best, by the settings' ``top``, of one training as a metric of another.
+        seed_regret: Regret of the first choice of one training by another, in percentage points.
+        seed_precision: Precision at the settings' ``top`` of one training as a metric of another. These three, means
+            over all pairs of seeds in both orders, tell what noise alone costs a metric as good as a training.
     """
 
     tau: float
@@ -41,6 +45,9 @@ class NoiseCeiling:
     seed_tau: float
     architectures: int
     trainings: float
+    seed_top_tau: float = math.nan
+    seed_regret: float = math.nan
+    seed_precision: float = math.nan
 
 
 def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
@@ -126,21 +133,31 @@ def noise_ceiling(
     if len(repeated) < FEWEST_REPEATED:
         return None
     drawn = repeated[resample(len(repeated), settings.resamples, generator(seed, "noise ceiling bootstrap"))]
-    taus, weights = [], []  # of each pair of seeds: tau, then its values in the resamples
+    taus, weights = [], []  # of each pair of seeds: the statistics, then the values of tau in the resamples
     for first, second in itertools.combinations(range(len(seeds)), 2):
         both = known[first] & known[second]
         if both.sum() > 1:
             pair, place = (readings[first, both], readings[second, both]), np.cumsum(both) - 1
             resampled = tau_of_resamples(*pair, [place[rows[both[rows]]] for rows in drawn])
-            taus.append(np.array([kendall_tau(*pair), *resampled]))
+            taus.append(np.array([*_statistics(*pair, settings), *resampled]))
             weights.append(int(both.sum()))
     ranked = np.stack([table.values(seed, architectures, missing="nan") for seed in seeds])
     trainings = np.count_nonzero(~np.isnan(ranked), axis=0) if column.seed is None else np.ones(1)
     trainings = trainings[trainings > 0]
-    seed_tau, *others = _mean_of_known(np.stack(taus), weights) if taus else [math.nan]
+    seed_tau, *others = _mean_of_known(np.stack(taus), weights).tolist() if taus else [math.nan]
     if math.isnan(seed_tau) or not len(trainings):
         return None
     mean_trainings = float(1 / np.mean(1 / trainings))
-    again = [ceiling_tau(tau, mean_trainings) for tau in others]
+    again = [ceiling_tau(tau, mean_trainings) for tau in others[3:]]
     found = interval(ceiling_tau(seed_tau, mean_trainings), again, settings)
-    return NoiseCeiling(found.value, found.low, found.high, float(seed_tau), len(repeated), mean_trainings)
+    return NoiseCeiling(found.value, found.low, found.high, seed_tau, len(repeated), mean_trainings, *others[:3])
+
+
+def _statistics(first: np.ndarray, second: np.ndarray, settings: RankingSettings) -> list[float]:
+    """Tau of two trainings, and the mean of both orders of tau among the best, regret and precision."""
+    count = top_count(len(first), settings.top)
+    orders = [
+        (top_tau(metric, truth, settings.top), regret(metric, truth), precision_at(metric, truth, count))
+        for metric, truth in ((first, second), (second, first))
+    ]
+    return [kendall_tau(first, second), *np.mean(orders, axis=0).tolist()]

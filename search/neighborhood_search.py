@@ -13,7 +13,7 @@ from genas.search.searcher import Searcher
 from genas.search.unseen import Unseen
 from genas.seeding import generator
 from genas.spaces.base import Architecture, SearchSpace
-from genas.spaces.neighborhoods import Aggregate, aggregated, sampled_neighborhood
+from genas.spaces.neighborhoods import AGGREGATES, Aggregate, aggregated, sampled_neighborhood
 
 
 @final
@@ -59,6 +59,8 @@ class NeighborhoodRandomSearch(Searcher):
             raise ValueError(
                 f"steps, samples and distance must be at least 1, but got {steps}, {samples} and {distance}."
             )
+        if aggregate not in AGGREGATES:
+            raise ValueError(f"aggregate must be one of {', '.join(AGGREGATES)}, but got {aggregate!r}.")
         if not 0 <= penalty < math.inf:
             raise ValueError(f"penalty must be a non-negative number, but got {penalty}.")
         self._space, self._constraint = space, constraint

@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genas.supernet.batch_norm_function import batch_norm
+from genas.supernet.batch_norm_function import batch_norm, check_batch
 
 
 @final
@@ -18,6 +18,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalised values."""
         if uses_batch_statistics(self) and not records(self):
             return batch_norm(values, self.weight, self.bias, self.eps)[0]
+        if uses_batch_statistics(self):
+            check_batch(values)
         output: Tensor = super().forward(values)
         return output
 
@@ -42,6 +44,7 @@ def weighted_norm(bn: nn.Module, values: Tensor, weight: Tensor) -> Tensor:
         return functional.batch_norm(values, bn.running_mean, bn.running_var, scale, shift, False, 0.0, bn.eps)
     if not records(bn):
         return batch_norm(values, scale, shift, bn.eps)[0]
+    check_batch(values)
     return functional.batch_norm(
         values, bn.running_mean, bn.running_var, scale, shift, True, _next_momentum(bn), bn.eps
     )

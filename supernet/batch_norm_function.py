@@ -29,17 +29,29 @@ def batch_norm(values: Tensor, scale: Tensor | None, shift: Tensor | None, eps: 
     Raises:
         ValueError: If a channel has a single value.
     """
-    if values.numel() == values.shape[1]:
-        raise ValueError(
-            f"Batch statistics need more than one value per channel, but the shape is {tuple(values.shape)}; take a "
-            "larger batch or larger images."
-        )
+    check_batch(values)
     if scale is None:
         # Without a scale torch rounds the statistics of a narrow type to that type, and computes no sums on CUDA.
         wide = torch.promote_types(values.dtype, torch.float32)
         scale = torch.ones(values.shape[1], device=values.device, dtype=wide)
     output: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(values, scale, shift, eps)
     return output
+
+
+def check_batch(values: Tensor) -> None:
+    """Refuse a batch that has no variance.
+
+    Args:
+        values: Shape ``(n, C, H, W)``.
+
+    Raises:
+        ValueError: If a channel has a single value.
+    """
+    if values.numel() == values.shape[1]:
+        raise ValueError(
+            f"Batch statistics need more than one value per channel, but the shape is {tuple(values.shape)}; take a "
+            "larger batch, one that leaves no single image at the end, or larger images."
+        )
 
 
 class _BatchNorm(torch.autograd.Function):

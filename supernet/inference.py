@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ class Evaluation(NamedTuple):
     """Results of a network on a labelled set of images.
 
     Args:
-        loss: Mean cross-entropy in nats.
+        loss: Mean cross-entropy in nats. If it is NaN, so are the others.
         accuracy: Fraction of images whose true class has the largest logit, in [0, 1].
         top5: Fraction of images whose true class is among the five largest logits (all classes where there are fewer),
             in [0, 1].
@@ -141,8 +142,10 @@ def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size
         rank = _rank(logits, truth)
         total_loss += losses.cpu().double().sum()  # on the host: MPS has no float64
         hits += torch.stack([(rank < 1).sum(), (rank < min(5, logits.shape[1])).sum()]).cpu()
-    count = len(labels)
-    return Evaluation(float(total_loss) / count, float(hits[0]) / count, float(hits[1]) / count)
+    loss, accuracy, top5 = (float(total) / len(labels) for total in (total_loss, *hits))
+    if math.isnan(loss):  # a network that fails has no accuracy, not a low one
+        return Evaluation(math.nan, math.nan, math.nan)
+    return Evaluation(loss, accuracy, top5)
 
 
 def _rank(logits: Tensor, truth: Tensor) -> Tensor:

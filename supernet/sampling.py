@@ -24,7 +24,8 @@ class PathSampling:
             11,904 of the 15,625 cells remain). Spaces whose nodes always have inputs do not offer it. ``None``: true
             where it is offered.
         strict_fairness: Every step takes as many paths as an edge has operations, such that each operation is trained
-            exactly once (FairNAS, Chu et al., ICCV 2021), and sums their gradients.
+            exactly once (FairNAS, Chu et al., ICCV 2021), and sums their gradients. Where ``none`` only marks missing
+            edges, these are the operations of the edges of one random topology.
     """
 
     sharing: Literal["auto", "network", "per_cell"] = "auto"

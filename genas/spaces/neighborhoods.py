@@ -43,7 +43,7 @@ def neighborhood(space: SearchSpace, architecture: Architecture, distance: int =
         The architecture itself, then the others, nearest first.
 
     Raises:
-        ValueError: If ``distance`` is out of range.
+        ValueError: If ``distance`` is out of range, or there are more than :data:`LISTABLE`.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -51,7 +51,13 @@ def neighborhood(space: SearchSpace, architecture: Architecture, distance: int =
         [25, 265]
     """
     _check(distance, space.num_genes)
-    return [architecture, *space.neighbors(architecture, distance)]
+    found = [architecture, *itertools.islice(space.neighbors(architecture, distance), LISTABLE)]
+    if len(found) > LISTABLE:
+        raise ValueError(
+            f"At most {LISTABLE:,} architectures can be listed, but a neighbourhood of distance {distance} in "
+            f"{space.name} has more; take a smaller distance, or samples of it."
+        )
+    return found
 
 
 def sampled_neighborhood(
@@ -187,11 +193,16 @@ def aggregated(scores: np.ndarray, aggregate: Aggregate = "mean", *, penalty: fl
     Returns:
         Float64 array of shape ``(...)``; NaN where a member's score is NaN.
 
+    Raises:
+        ValueError: If ``aggregate`` is unknown.
+
     Example:
         >>> scores = np.array([3.0, 1.0, 5.0])
         >>> {how: float(aggregated(scores, how, penalty=0.0)) for how in AGGREGATES}
         {'mean': 3.0, 'median': 3.0, 'worst': 1.0, 'penalized': 3.0}
     """
+    if aggregate not in AGGREGATES:
+        raise ValueError(f"aggregate must be one of {', '.join(AGGREGATES)}, but got {aggregate!r}.")
     scores = np.asarray(scores, dtype=np.float64)
     if aggregate == "mean":
         return np.asarray(scores.mean(axis=-1))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from genas.metrics import FEWEST_REPEATED, NoiseCeiling, RankingSettings, ceiling_tau, kendall_tau, noise_ceiling
+from genas.metrics.ranking import precision_at, regret, top_tau
 from genas.spaces import Architecture, NASBench201
 from genas.tables import Column, Table
 
@@ -90,6 +91,22 @@ def test_a_single_seed_is_a_mean_of_one() -> None:
     assert (of_mean.trainings, of_one.trainings) == (3, 1)
     assert of_mean.seed_tau == of_one.seed_tau
     assert of_one.tau < of_mean.tau
+
+
+def test_one_training_as_a_metric_of_another() -> None:
+    """What noise alone costs among the best, where a ceiling of tau says nothing."""
+    rng = np.random.default_rng(0)
+    readings = rng.normal(50, 1, size=40) + rng.normal(size=(2, 40))
+    found = noise_ceiling(table(readings), MEAN, architectures(40), RankingSettings(top=0.2))
+    assert found is not None
+    orders = ((readings[0], readings[1]), (readings[1], readings[0]))
+    expected = [
+        [top_tau(*order, 0.2) for order in orders],
+        [regret(*order) for order in orders],
+        [precision_at(*order, 8) for order in orders],
+    ]
+    assert (found.seed_top_tau, found.seed_regret, found.seed_precision) == pytest.approx(np.mean(expected, axis=1))
+    assert found.seed_regret > 0
 
 
 def test_architectures_trained_less_often_count_by_their_noise() -> None:

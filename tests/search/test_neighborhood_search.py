@@ -99,3 +99,7 @@ def test_numbers_must_be_positive() -> None:
     for numbers in ({"steps": 0}, {"samples": 0}, {"distance": 0}):
         with pytest.raises(ValueError, match="steps, samples and distance must be at least 1, but got"):
             NeighborhoodRandomSearch(SPACE, seed=0, **numbers)
+    with pytest.raises(ValueError, match="penalty must be a non-negative number, but got -2"):
+        NeighborhoodRandomSearch(SPACE, seed=0, aggregate="penalized", penalty=-2)
+    with pytest.raises(ValueError, match="aggregate must be one of mean, .*, but got 'variance'"):
+        NeighborhoodRandomSearch(SPACE, seed=0, aggregate="variance")  # type: ignore[arg-type]

@@ -249,6 +249,19 @@ def test_positions_and_the_list_of_all_agree() -> None:
     assert scores[positions(NB201, [])].shape == (0,)
 
 
-def test_spaces_that_can_not_be_listed_are_refused() -> None:
+def test_spaces_that_cannot_be_listed_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must have every combination of genes and at most 131,072 of them, .* darts"):
         all_architectures(DARTS())
+
+
+def test_neighbourhoods_that_cannot_be_listed_are_refused() -> None:
+    """Distance 3 on DARTS: two million architectures."""
+    centre = DARTS().sample(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="At most 131,072 architectures can be listed, .* 3 in darts has more"):
+        neighborhood(DARTS(), centre, 3)
+
+
+def test_an_unknown_aggregate_is_refused() -> None:
+    """The paper's max is ``worst`` here."""
+    with pytest.raises(ValueError, match="aggregate must be one of mean, median, worst, penalized, but got 'max'"):
+        aggregated(np.zeros(3), "max")  # type: ignore[arg-type]

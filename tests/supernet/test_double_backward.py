@@ -185,3 +185,12 @@ def test_products_in_a_narrow_type_point_where_those_in_float32_do() -> None:
         products.append(grad((slope * slope.detach()).sum(), alphas)[0].flatten())
     assert products[1].dtype == torch.float32
     assert float(functional.cosine_similarity(*products, dim=0)) > 0.9
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_a_batch_without_variance_is_refused_with_the_cure(records: bool) -> None:
+    """A last batch of one image whose feature map has shrunk to one pixel."""
+    layer = BatchNorm2d(3, track_running_stats=records).train()
+    with pytest.raises(ValueError, match=r"more than one value per channel, but the shape is \(1, 3, 1, 1\); take a"):
+        layer(torch.zeros(1, 3, 1, 1))
+    assert layer(torch.zeros(1, 3, 1, 2)).shape == (1, 3, 1, 2)
