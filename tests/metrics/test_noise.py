@@ -291,7 +291,7 @@ def test_wrong_settings_are_refused(settings, message) -> None:
 
 
 def test_misspelt_words_are_refused_where_a_level_is_made() -> None:
-    with pytest.raises(ValueError, match="kind must be one of .*Did you mean 'shared'"):
+    with pytest.raises(ValueError, match=r"kind must be one of .*Did you mean 'shared'"):
         NoiseLevel((1e-3,), "shraed", "all", 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scope must be one of all, cells"):
         NoiseLevel((1e-3,), "shared", "al", 1)  # type: ignore[arg-type]

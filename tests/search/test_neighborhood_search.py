@@ -101,5 +101,5 @@ def test_numbers_must_be_positive() -> None:
             NeighborhoodRandomSearch(SPACE, seed=0, **numbers)
     with pytest.raises(ValueError, match="penalty must be a non-negative number, but got -2"):
         NeighborhoodRandomSearch(SPACE, seed=0, aggregate="penalized", penalty=-2)
-    with pytest.raises(ValueError, match="aggregate must be one of mean, .*, but got 'variance'"):
+    with pytest.raises(ValueError, match=r"aggregate must be one of mean, .*, but got 'variance'"):
         NeighborhoodRandomSearch(SPACE, seed=0, aggregate="variance")  # type: ignore[arg-type]

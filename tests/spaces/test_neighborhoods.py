@@ -257,7 +257,7 @@ def test_spaces_that_cannot_be_listed_are_refused() -> None:
 def test_neighbourhoods_that_cannot_be_listed_are_refused() -> None:
     """Distance 3 on DARTS: two million architectures."""
     centre = DARTS().sample(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="At most 131,072 architectures can be listed, .* 3 in darts has more"):
+    with pytest.raises(ValueError, match=r"At most 131,072 architectures can be listed, .* 3 in darts has more"):
         neighborhood(DARTS(), centre, 3)
 
 
