@@ -89,7 +89,8 @@ class Flatness(Metric):
         noise: Levels and kind of the noise; by default the best levels of GeNAS' Table 5 on NAS-Bench-201. The losses
             of repeated draws are averaged before the slopes are taken.
         alpha: Weight of the loss at the first level.
-        epsilon: Added to the denominator; the authors' code adds 1e-5.
+        epsilon: Added to the denominator; the authors' code adds 1e-5. With 0, a subnet whose denominator is zero, as
+            of images that are fitted to the last digit, has no score.
 
     Reference:
         Jeong et al., GeNAS: Neural Architecture Search with Better Generalization, IJCAI 2023, Eq. 4.
