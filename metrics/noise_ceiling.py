@@ -154,10 +154,13 @@ def noise_ceiling(
 
 
 def _statistics(first: np.ndarray, second: np.ndarray, settings: RankingSettings) -> list[float]:
-    """Tau of two trainings, and the mean of both orders of tau among the best, regret and precision."""
+    """Tau of two trainings, and the mean of both orders of tau among the best, regret and precision; all or none."""
+    tau = kendall_tau(first, second)
+    if math.isnan(tau):
+        return [math.nan] * 4
     count = top_count(len(first), settings.top)
     orders = [
         (top_tau(metric, truth, settings.top), regret(metric, truth), precision_at(metric, truth, count))
         for metric, truth in ((first, second), (second, first))
     ]
-    return [kendall_tau(first, second), *np.mean(orders, axis=0).tolist()]
+    return [tau, *np.mean(orders, axis=0).tolist()]

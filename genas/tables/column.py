@@ -152,13 +152,13 @@ def mean_over_seeds(accuracies: Sequence[float]) -> float:
         accuracies: In percent, at least one.
 
     Returns:
-        The mean to nine decimals.
+        The mean to twelve decimals.
 
     Example:
         >>> mean_over_seeds([70.5, 70.7, 70.6]) == mean_over_seeds([70.6])
         True
     """
-    return round(math.fsum(accuracies) / len(accuracies), 9)
+    return round(math.fsum(accuracies) / len(accuracies), 12)
 
 
 def read_parts(text: str) -> dict[str, Any]:
