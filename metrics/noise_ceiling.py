@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from genas.metrics.bootstrap import RankingSettings, interval, resample, tau_of_resamples
-from genas.metrics.ranking import kendall_tau, precision_at, regret, top_count, top_tau
+from genas.metrics.ranking import kendall_tau, precision_at, top_count, top_tau
 from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.tables import Column, Table
@@ -33,10 +33,10 @@ class NoiseCeiling:
         architectures: Number of architectures trained with more than one seed.
         trainings: Number of trainings over which the truth is averaged: the harmonic mean over the ranked
             architectures.
-        seed_top_tau: Tau among the best, by the settings' ``top``, of one training as a metric of another.
-        seed_regret: Regret of the first choice of one training by another, in percentage points.
-        seed_precision: Precision at the settings' ``top`` of one training as a metric of another. These three, means
-            over all pairs of seeds in both orders, tell what noise alone costs a metric as good as a training.
+        seed_top_tau: Tau among the best, by the settings' ``top``, of one training as a metric of another: the mean
+            over all pairs of seeds in both orders.
+        seed_precision: Their precision at the settings' ``top``, likewise. These two say what the noise of the truth
+            leaves among the best, where a ceiling of tau over all says nothing.
     """
 
     tau: float
@@ -46,7 +46,6 @@ class NoiseCeiling:
     architectures: int
     trainings: float
     seed_top_tau: float = math.nan
-    seed_regret: float = math.nan
     seed_precision: float = math.nan
 
 
@@ -148,19 +147,19 @@ def noise_ceiling(
     if math.isnan(seed_tau) or not len(trainings):
         return None
     mean_trainings = float(1 / np.mean(1 / trainings))
-    again = [ceiling_tau(tau, mean_trainings) for tau in others[3:]]
+    again = [ceiling_tau(tau, mean_trainings) for tau in others[2:]]
     found = interval(ceiling_tau(seed_tau, mean_trainings), again, settings)
-    return NoiseCeiling(found.value, found.low, found.high, seed_tau, len(repeated), mean_trainings, *others[:3])
+    return NoiseCeiling(found.value, found.low, found.high, seed_tau, len(repeated), mean_trainings, *others[:2])
 
 
 def _statistics(first: np.ndarray, second: np.ndarray, settings: RankingSettings) -> list[float]:
-    """Tau of two trainings, and the mean of both orders of tau among the best, regret and precision; all or none."""
+    """Tau of two trainings, and the mean of both orders of tau among the best and of precision; all or none."""
     tau = kendall_tau(first, second)
     if math.isnan(tau):
-        return [math.nan] * 4
+        return [math.nan] * 3
     count = top_count(len(first), settings.top)
     orders = [
-        (top_tau(metric, truth, settings.top), regret(metric, truth), precision_at(metric, truth, count))
+        (top_tau(metric, truth, settings.top), precision_at(metric, truth, count))
         for metric, truth in ((first, second), (second, first))
     ]
     return [tau, *np.mean(orders, axis=0).tolist()]

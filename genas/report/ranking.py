@@ -203,7 +203,7 @@ class Ranking:
         return [[*header, f"precision {share}", "failed"], *rows]
 
     def ceiling_text(self) -> str:
-        """The noise of the truth: the ceiling, and how well one training ranks as a metric of another."""
+        """The noise of the truth in two lines: the ceiling, and how well one training ranks as a metric of another."""
         if self.ceiling is None:
             return (
                 f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures whose accuracies differ, trained "
@@ -214,9 +214,8 @@ class Ranking:
         return (
             f"noise ceiling: tau {known.tau:.3f}{interval} for a perfect metric (two seeds agree at "
             f"{known.seed_tau:.3f}, over {known.architectures} architectures; the truth is a mean of "
-            f"{known.trainings:.3g}). One training as a metric of another, over these: tau among the best "
-            f"{_number(known.seed_top_tau, 3)}, regret {_number(known.seed_regret, 2)}, precision "
-            f"{_number(known.seed_precision, 3)}"
+            f"{known.trainings:.3g})\none training as a metric of another, over these: tau among the best "
+            f"{_number(known.seed_top_tau, 3)}, precision {_number(known.seed_precision, 3)}"
         )
 
 
