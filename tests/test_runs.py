@@ -78,6 +78,9 @@ def test_equal_settings_continue_the_run(tmp_path: Path) -> None:
     environment = json.loads((run.path / "environment.json").read_text())
     assert environment["device"] == "cpu"
     assert [session["device"] for session in environment["resumed"]] == ["cuda:0"]
+    Run.create(tmp_path, same, {"device": "mps"}).close()
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert [session["device"] for session in environment["resumed"]] == ["cuda:0", "mps"]
 
 
 def test_other_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:

@@ -185,3 +185,13 @@ def test_cifar10_as_arrays(shared_data: Path, tmp_path: Path) -> None:
         assert np.array_equal((low + 256 * high).numpy(), expected)
         assert np.array_equal(split.labels.numpy(), labels[expected])
     assert data.split_source == "official NAS-Bench-201 split (seed 1021)"
+
+
+def test_the_seed_draws_the_limited_images_where_no_split_does(write_npz: Writer) -> None:
+    """The files have validation images of their own, so that nothing else depends on the seed."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
+    name = f"npz:{write_npz(x_valid=images, y_valid=np.arange(20) % 4)}"
+    first, again, other = (load_data(name, seed=seed, max_train=8).train.images for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

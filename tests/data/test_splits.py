@@ -143,3 +143,13 @@ def test_damaged_and_missing_split_file(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(ValueError, match=r"split.npz is not a split file"):
         read_split_file(path, ("train", "valid"), 5)
+
+
+def test_a_validation_share_is_rounded_to_the_nearest_number_of_images() -> None:
+    _, valid = stratified_split(np.arange(10) % 2, 0.38, rng())
+    assert len(valid) == 4
+
+
+def test_every_class_must_have_a_training_image() -> None:
+    with pytest.raises(ValueError, match=r"each of 4 classes, but valid_fraction=0\.5 leaves 3 of 6"):
+        stratified_split(np.array([0, 1, 2, 3, 0, 1]), 0.5, rng())

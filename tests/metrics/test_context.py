@@ -16,12 +16,14 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genas.errors import MissingInputError
 from genas.metrics import (
     Accuracy,
     Angle,
     Context,
     Flatness,
     Loss,
+    Naswot,
     Noise,
     NoiseLevel,
     NoisyLosses,
@@ -226,6 +228,35 @@ def test_another_seed_draws_other_images(make_context, monkeypatch) -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_another_seed_draws_other_calibration_images(make_context) -> None:
+    settings = ScoringSettings(None, Calibration(images=10))
+    first, again, other = (make_context(settings=settings, seed=seed)._calibration_images for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_measurement_that_does_not_fill_its_columns_is_refused(context, monkeypatch) -> None:
+    monkeypatch.setattr(Outputs, "run", lambda *_: [0.5])
+    with pytest.raises(ValueError, match=r"must give one number for each of its columns .*, but gave shape \(1,\)"):
+        Accuracy().score(context, [GENES])
+
+
+def test_threads_do_not_share_the_subnet_that_they_change(context) -> None:
+    here, there = context.latest("subnet", GENES, object), []
+    thread = threading.Thread(target=lambda: there.append(context.latest("subnet", GENES, object)))
+    thread.start()
+    thread.join()
+    assert there != [here]
+    assert context.latest("subnet", GENES, object) is here
+
+
+def test_measurements_say_what_they_lack_before_they_run() -> None:
+    empty = Context.untrained(NASBench201())
+    for measurement in (*Accuracy().measurements, *Naswot().measurements):
+        with pytest.raises(MissingInputError):
+            measurement.check(empty)
 
 
 def test_calibration_images_are_plain_training_images_or_augmented_ones(make_context) -> None:

@@ -233,6 +233,15 @@ def test_dead_edges_and_disconnected_cells(context) -> None:
     assert context.evaluate(dead, HessianLevel(0.1, "all", 999, "gaussian"))[0].loss != losses[0]
 
 
+def test_levels_of_other_images_do_not_share_their_direction(make_context) -> None:
+    """In one context as in two: neither images nor directions are taken over."""
+    levels = [HessianLevel(0.1, "all", images, "gaussian") for images in (6, 12)]
+    together = make_context()
+    shared = [together.evaluate((3, 1, 2, 4, 3, 2), level)[0].loss for level in levels]
+    assert shared == [make_context().evaluate((3, 1, 2, 4, 3, 2), level)[0].loss for level in levels]
+    assert shared[0] != shared[1]
+
+
 def test_fewer_images_give_another_direction(make_context) -> None:
     settings = ScoringSettings(None, Calibration(images=40), batch_size=16)
     few, all_images = (

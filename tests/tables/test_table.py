@@ -223,6 +223,8 @@ def test_default_truths_are_the_longest_means_of_each_data_set() -> None:
     assert Table(SPACE, "t", "", "", CELLS[:1], values).default_truths() == (TEST, other)
     with pytest.raises(ValueError, match=r"t has no test accuracy that is a mean over seeds; .* among cifar10-valid/"):
         Table(SPACE, "t", "", "", CELLS[:1], {VALID: [5.0], HALF: [1.0]}).default_truths()
+    both = Table(SPACE, "t", "", "", CELLS[:1], {VALID: [5.0], TEST: [1.0]})
+    assert both.default_truths(or_valid=True) == (TEST,), "a validation accuracy only where there is no other"
 
 
 def test_the_fingerprint_is_that_of_the_contents() -> None:

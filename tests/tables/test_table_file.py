@@ -96,6 +96,10 @@ def rewritten(path: Path, header: dict[str, Any] | bytes | None = None, **arrays
         ({"levels": np.ones(9)}, r"damaged: uint8 codes of float64 levels of shape \(9,\)"),
         ({"levels": np.ones((99, 1))}, r"levels of shape \(99, 1\)"),
         ({"codes": np.zeros((2, 20), np.int8)}, "damaged: int8 codes"),
+        (
+            {"codes": np.ones((2, 20), np.uint8), "levels": np.ones(1)},
+            "damaged: uint8 codes of float64 levels of shape",
+        ),
         ({"codes": np.zeros((2, 19), np.uint8)}, r"codes of shape \(2, 19\) for 2 columns and .* shape \(20, 6\)"),
         ({"architectures": np.zeros((20, 6), np.int8)}, "damaged .*every architecture once"),
         ({"architectures": np.zeros(20, np.int8)}, r"damaged: .*architectures of shape \(20,\)"),
@@ -138,3 +142,13 @@ def test_the_shipped_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     table.save(tmp_path / "cluttered-digits.npz")
     assert same(load_table("shipped"), table)
     assert same(shipped_table(), table)
+
+
+@pytest.mark.parametrize("count", [255, 256, 300])
+def test_tables_of_many_different_accuracies_come_back(tmp_path: Path, count: int) -> None:
+    """Codes of one byte do not count further than 256 levels."""
+    space = NASBench201()
+    cells = [space.from_index(index) for index in range(count)]
+    column, values = Column("cifar10", "test", 200), np.linspace(10, 90, count)
+    Table(space, "many", "", "", cells, {column: values}).save(tmp_path / "many.npz")
+    assert load_table(tmp_path / "many.npz").values(column, cells).tolist() == values.tolist()
