@@ -41,8 +41,8 @@ class A2MChanges:
         """A²M for a method.
 
         Args:
-            method: Which method. If A²M is its plug-in already, it has what is not changed.
-            numbers: Whose numbers A²M has otherwise; those of the code are its authors'.
+            method: The method. If A²M is its plug-in already, options that are not given stay as they are there.
+            numbers: Source of A²M's other numbers; those of the code are its authors'.
 
         Returns:
             The plug-in.
@@ -79,7 +79,7 @@ def flattened(
         method: A method, which keeps its own plug-in if ``flatness`` is ``none``.
         space: The search space.
         flatness: Name of the plug-in.
-        numbers: Whose numbers A²M has.
+        numbers: Source of A²M's numbers.
         a2m: Options of A²M.
         na: NA with its options.
 

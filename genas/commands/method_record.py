@@ -1,4 +1,4 @@
-"""What a run records of a method, and how a method is described in a line."""
+"""The record of a method in a run, and its description in a line."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class SearchPlan:
 
 
 _OF_THE_EPOCH = ("train_loss", "search_loss", "search_loss_ahead", "skips", "nones", "disconnected")
-"""What a result takes over from the log."""
+"""Fields of the log that a result takes over."""
 
 
 @final

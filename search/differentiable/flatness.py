@@ -115,12 +115,12 @@ class NA(FlatMinima):
     """NA: descends an aggregate of the losses in a neighbourhood, see :class:`NeighborhoodGradient`.
 
     Args:
-        neighbors: How an edge of a neighbour differs.
-        aggregate: What becomes of the losses.
+        neighbors: Kind of change of an edge in a neighbour.
+        aggregate: Aggregation of the losses.
         count: Number of losses, the architecture's own among them.
-        distance: On how many edges a neighbour differs; by default 6 on DARTS, 2 on NAS-Bench-201.
+        distance: Number of edges on which a neighbour differs; by default 6 on DARTS, 2 on NAS-Bench-201.
         epsilon: Largest change of a weight by additive neighbours.
-        scope: Where these edges are.
+        scope: Cells in which these edges lie.
         deviation_weight: Weight of the standard deviation, with ``variance``.
 
     Raises:

@@ -58,16 +58,16 @@ class Method:
     The default is first-order DARTS. Any part may be one of your own.
 
     Args:
-        settings: How weights and architecture are optimised.
-        gradient: How the gradient of the architecture parameters is estimated.
-        regularizer: What is added to their loss.
-        weight_step: How the gradients of the weights are worked out.
-        stopping: When the search ends early.
-        selection: How the architecture is read off; ``None``: as suits the space.
+        settings: Optimisation of weights and architecture.
+        gradient: Estimator of the gradient of the architecture parameters.
+        regularizer: Term added to their loss; ``None``: none.
+        weight_step: Computation of the gradients of the weights.
+        stopping: Rule for ending the search early.
+        selection: Rule by which the architecture is read off; ``None``: that of the space.
         edge_normalization: Whether edges have weights, too (PC-DARTS).
-        partial: Which channels pass through the operations (PC-DARTS); ``None``: all.
+        partial: Channels that pass through the operations (PC-DARTS); ``None``: all.
         skip_schedule: Strength of the auxiliary skip connections (DARTS-); ``None``: there are none.
-        projection: How the projection is paced with which the search ends (DARTS-PT); ``None``: there is none.
+        projection: Settings of the projection with which the search ends (DARTS-PT); ``None``: there is none.
         flatness: The plug-in for flat minima around the gradient (A²M, NA); ``None``: there is none.
 
     Raises:
@@ -133,7 +133,7 @@ class Method:
 
     @property
     def network_options(self) -> MixtureOptions:
-        """What the supernet must be able to do."""
+        """Options with which the supernet must be built."""
         auxiliary = self.skip_schedule is not None
         if self.partial is None:
             return MixtureOptions(auxiliary_skip=auxiliary)

@@ -181,7 +181,7 @@ class ArchitectureGradient(abc.ABC):
 
     @property
     def small_difference(self) -> str | None:
-        """What of the gradient is a difference that bfloat16 would turn into noise, for messages; here nothing."""
+        """Name, for messages, of a part of the gradient that is too small for bfloat16; ``None``: there is none."""
         return None
 
     @abc.abstractmethod
@@ -273,7 +273,7 @@ class WeightStep(abc.ABC):
 
     @property
     def small_difference(self) -> str | None:
-        """What of them is a difference that bfloat16 would turn into noise, for messages; here nothing."""
+        """Name, for messages, of a part of the gradients that is too small for bfloat16; ``None``: there is none."""
         return None
 
     def check(self, cell_types: Sequence[int]) -> None:  # noqa: B027 (most steps work on any network)

@@ -1,4 +1,4 @@
-"""The methods by name: presets that say which parts a search is put together from, and with which numbers."""
+"""The methods by name: presets of the parts of a search and of their numbers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from genas.spaces import SearchSpace
 from genas.supernet.schedules import LearningRate
 
 Numbers = Literal["recommended", "code", "a2m-code"]
-"""Whose numbers a preset has: those that we recommend, those of the method's published scripts, or those with which
-A²M's authors ran it.
+"""Source of a preset's numbers: our recommendation, the method's published scripts, or the runs of A²M's authors.
 
 Their numbers are not all that their code does: on DARTS it grew the strength of β-decay within each epoch, with the
 number of the batch; it kept the architecture parameters of DARTS-PT where they were at the beginning; on NAS-Bench-201
@@ -46,7 +45,7 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
         name: darts, darts-2nd, beta-darts, lambda-darts, darts-pt, darts-minus, sdarts-rs, sdarts-adv, pc-darts,
             darts-es, or one of another package. An unknown name is a ``KeyError`` that suggests the nearest one.
         space: The search space.
-        numbers: Whose numbers. Those of A²M itself are not among them: a preset has no plug-in.
+        numbers: Source of the numbers. Those of A²M itself are not among them: a preset has no plug-in.
 
     Returns:
         The preset.

@@ -57,7 +57,7 @@ class SearchParts:
 
     @property
     def small_difference(self) -> str | None:
-        """What is a difference that bfloat16 would turn into noise, for messages; ``None``: nothing."""
+        """Name, for messages, of a part of a gradient that is too small for bfloat16; ``None``: there is none."""
         return self.gradient.small_difference or self.weight_step.small_difference
 
 
