@@ -42,6 +42,13 @@ def test_one_supernet_has_intervals_and_no_spread() -> None:
     assert plain["noise_ceiling"] is None
 
 
+def test_the_median_accuracy_is_not_the_mean() -> None:
+    truth = np.array([10.0, *TRUTH[1:]])
+    rows = resample(8, 0, np.random.default_rng(0))
+    found = Ranking.of(COLUMN, truth, None, [ScoredMetric("angle", False, (UP,))], rows, SETTINGS)
+    assert found.plain(["a"])["median"] == 93.5
+
+
 def test_several_supernets_have_mean_standard_deviation_and_each_value() -> None:
     found = ranking(ScoredMetric("angle", False, (UP, NOISY, DOWN)), ScoredMetric("random", True, (UP,)))
     angle, chance = found.plain(["a", "b", "c"])["metrics"]

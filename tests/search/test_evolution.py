@@ -51,6 +51,22 @@ def test_beats_random_search_on_darts() -> None:
     assert evolved.top[0][1] == 16 > random.top[0][1]
 
 
+def test_mutation_can_exclude_none(rugged) -> None:
+    """Every gene is redrawn in the second generation."""
+    config = EvolutionConfig(
+        population=30,
+        generations=2,
+        parents=30,
+        mutations=30,
+        crossovers=0,
+        mutation_rate=1.0,
+        mutation_excludes_none=True,
+    )
+    first, second = search(Evolution(NASBench201(), seed=0, config=config), rugged(0), progress=False).history
+    assert any(0 in genes for genes in first.architectures)
+    assert all(0 not in genes for genes in second.architectures)
+
+
 def test_every_generation_is_scored_and_none_twice(rugged) -> None:
     result = search(Evolution(NASBench201(), seed=0), rugged(0), progress=False)
     assert [len(batch.architectures) for batch in result.history] == [50] * 20

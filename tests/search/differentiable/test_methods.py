@@ -321,6 +321,14 @@ def test_alignment_of_a_single_cell_is_refused_before_the_search(data: ImageData
         method("lambda-darts", found).search(network, data, seed=0)
 
 
+def test_the_options_of_na_reach_its_neighbours() -> None:
+    found = space("darts")
+    for kind in ("additive", "multiplicative"):
+        neighbors = NA(neighbors=kind, distance=3, scope="normal_only").neighbors_in(found)  # type: ignore[arg-type]
+        assert (neighbors.distance, neighbors.scope) == (3, "normal_only")
+    assert NA(epsilon=0.05).neighbors_in(found).epsilon == 0.05  # type: ignore[attr-defined]
+
+
 def test_impossible_combinations_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="none and skip_connect among the candidates"):
         Method(flatness=NA(neighbors="multiplicative")).parts(space("s2"))
