@@ -60,15 +60,15 @@ def write_json(path: Path, value: object) -> None:
 
 
 def json_number(value: float | None) -> float | None:
-    """A number as JSON can hold it: ``None`` for NaN.
+    """A number as JSON can hold it: ``None`` for NaN and infinity.
 
     Args:
-        value: Finite or NaN; ``None`` stays.
+        value: Any number; ``None`` stays.
 
     Returns:
         A finite number or ``None``.
     """
-    return None if value is None or math.isnan(value) else value
+    return value if value is not None and math.isfinite(value) else None
 
 
 def to_json(value: object, indent: int | None = None) -> str:

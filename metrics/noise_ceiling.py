@@ -132,24 +132,35 @@ def noise_ceiling(
     if len(repeated) < FEWEST_REPEATED:
         return None
     drawn = repeated[resample(len(repeated), settings.resamples, generator(seed, "noise ceiling bootstrap"))]
-    taus, weights = [], []  # of each pair of seeds: the statistics, then the values of tau in the resamples
+    pairs, weights = [], []  # of each pair of seeds: the statistics, then the values of tau in the resamples
     for first, second in itertools.combinations(range(len(seeds)), 2):
         both = known[first] & known[second]
         if both.sum() > 1:
             pair, place = (readings[first, both], readings[second, both]), np.cumsum(both) - 1
             resampled = tau_of_resamples(*pair, [place[rows[both[rows]]] for rows in drawn])
-            taus.append(np.array([*_statistics(*pair, settings), *resampled]))
+            pairs.append(np.array([*_statistics(*pair, settings), *resampled]))
             weights.append(int(both.sum()))
     ranked = np.stack([table.values(seed, architectures, missing="nan") for seed in seeds])
     trainings = np.count_nonzero(~np.isnan(ranked), axis=0) if column.seed is None else np.ones(1)
     trainings = trainings[trainings > 0]
-    seed_tau, *others = _mean_of_known(np.stack(taus), weights).tolist() if taus else [math.nan]
-    if math.isnan(seed_tau) or not len(trainings):
+    if not pairs or not len(trainings):
+        return None
+    seed_tau, seed_top_tau, seed_precision, *resampled_taus = _mean_of_known(np.stack(pairs), weights).tolist()
+    if math.isnan(seed_tau):
         return None
     mean_trainings = float(1 / np.mean(1 / trainings))
-    again = [ceiling_tau(tau, mean_trainings) for tau in others[2:]]
+    again = [ceiling_tau(tau, mean_trainings) for tau in resampled_taus]
     found = interval(ceiling_tau(seed_tau, mean_trainings), again, settings)
-    return NoiseCeiling(found.value, found.low, found.high, seed_tau, len(repeated), mean_trainings, *others[:2])
+    return NoiseCeiling(
+        found.value,
+        found.low,
+        found.high,
+        seed_tau,
+        len(repeated),
+        mean_trainings,
+        seed_top_tau=seed_top_tau,
+        seed_precision=seed_precision,
+    )
 
 
 def _statistics(first: np.ndarray, second: np.ndarray, settings: RankingSettings) -> list[float]:

@@ -165,3 +165,15 @@ def test_many_may_open_a_new_store_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as executor:
         assert max(executor.map(opened, range(40))) == 40
+
+
+def test_an_interrupted_transaction_leaves_nothing() -> None:
+    def interrupted(store: ScoreStore) -> None:
+        with store._transaction():
+            store._connection.execute("INSERT INTO measurements VALUES ('a', '1', x'00')")
+            raise KeyboardInterrupt
+
+    with ScoreStore(":memory:") as store:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(store)
+        assert store.count("a") == 0

@@ -70,7 +70,7 @@ class A2MChanges:
         return found
 
 
-def flattened(
+def with_plug_in(
     method: Method, space: SearchSpace, flatness: FlatnessName, numbers: Numbers, a2m: A2MChanges, na: NA
 ) -> Method:
     """The method with its plug-in for flat minima, the defaults of the space written out.

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import torch
 
-from genas.commands.flatness_options import A2MChanges, FlatnessName, flattened
+from genas.commands.flatness_options import A2MChanges, FlatnessName, with_plug_in
 from genas.commands.method_options import MethodChanges
 from genas.commands.method_record import described, recorded
 from genas.commands.paths import absolute_data, absolute_options
@@ -95,7 +95,7 @@ def search_differentiable(
         raise ValueError("There must be one seed or several seeds, but both are given; choose one.")
     search_space = space_by_name(space)
     named = parts.applied(preset(method, search_space, numbers), search_space, settings)
-    named = flattened(named, search_space, flatness, numbers, a2m, na)
+    named = with_plug_in(named, search_space, flatness, numbers, a2m, na)
     where = resolve_device(device)
     # Refuses a combination that is impossible before any file is written.
     exact = named.needs_float32(search_space)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genas.data import Augmentation, ImageData
+from genas.files import json_number
 from genas.search.differentiable.curvature import dominant_eigenvalue
 from genas.search.differentiable.gradients import FirstOrder
 from genas.search.differentiable.objective import NetworkObjective
@@ -160,7 +160,7 @@ class DifferentiableSearch(Trainer):
         self._diagnostics = {}
         return {
             **record,
-            **{name: mean if math.isfinite(mean) else None for name, mean in means.items()},
+            **{name: json_number(mean) for name, mean in means.items()},
             "architecture": self.network.space.format(architecture),
             **self.history[-1].record(),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from genas.commands.flatness_options import A2MChanges, flattened
+from genas.commands.flatness_options import A2MChanges, with_plug_in
 from genas.commands.method_options import MethodChanges
 from genas.commands.method_record import described, recorded
 from genas.commands.settings_options import SettingsChanges
@@ -201,11 +201,11 @@ def test_changes_of_a2m_win_over_the_numbers_of_the_code(numbers: Numbers) -> No
 
 def test_a_plug_in_that_a_method_brings_along_stays_and_is_changed() -> None:
     own = Method(flatness=A2M(curvature="none"))
-    kept = flattened(own, DARTS, "none", "recommended", A2MChanges(), NA())
+    kept = with_plug_in(own, DARTS, "none", "recommended", A2MChanges(), NA())
     assert kept.flatness == A2M(0.1, "none")
-    longer = flattened(own, DARTS, "a2m", "recommended", A2MChanges(rho=0.3), NA())
+    longer = with_plug_in(own, DARTS, "a2m", "recommended", A2MChanges(rho=0.3), NA())
     assert longer.flatness == A2M(0.3, "none")
-    assert flattened(own, DARTS, "na", "recommended", A2MChanges(), NA()).flatness == NA(distance=6)
+    assert with_plug_in(own, DARTS, "na", "recommended", A2MChanges(), NA()).flatness == NA(distance=6)
 
 
 def test_a_change_that_nothing_reads_is_refused_also_where_it_says_the_default() -> None:

@@ -180,3 +180,10 @@ def test_only_wanted_images_are_decoded(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(folders, "_decoded", counted)
     load_data(f"folder:{tmp_path}", max_train=4, max_valid=2)
     assert len(decoded) == 6
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    for file in list(fill(tmp_path, {"cat": 4, "dog": 4}).rglob("*.png")):
+        file.rename(file.with_suffix(".PNG"))
+    data = load_data(f"folder:{tmp_path}")
+    assert len(data.train) + len(data.valid) == 8

@@ -159,3 +159,7 @@ def test_small_samples_train_at_most_all() -> None:
 def test_bad_settings_are_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RankingSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_a_sample_without_a_value_has_no_interval() -> None:
+    assert math.isnan(interval(math.nan, [0.1, 0.3], RankingSettings()).low)

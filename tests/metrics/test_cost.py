@@ -70,3 +70,14 @@ def test_limits_admit_exactly_what_costs_no_more(of, shared_trained, draw) -> No
     assert both is not None
     assert [both.allows(a) for a in architectures] == [e.macs <= macs and e.params <= params - 1 for e in costs]
     assert _constraint(trained, None, None, of) is None
+
+
+def test_the_metrics_of_the_subnet_are_its_cost(context) -> None:
+    expected = architecture_cost(context.supernet, (3,) * 6, "subnet")
+    assert Macs("subnet").values(context, [(3,) * 6]).tolist() == [expected.macs]
+    assert Params("subnet").values(context, [(3,) * 6]).tolist() == [expected.params]
+
+
+def test_the_network_whose_cost_is_meant_must_exist() -> None:
+    with pytest.raises(ValueError, match=r"of must be one of .*, but got 'sub'"):
+        Macs("sub")  # type: ignore[arg-type]

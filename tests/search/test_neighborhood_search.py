@@ -103,3 +103,11 @@ def test_numbers_must_be_positive() -> None:
         NeighborhoodRandomSearch(SPACE, seed=0, aggregate="penalized", penalty=-2)
     with pytest.raises(ValueError, match=r"aggregate must be one of mean, .*, but got 'variance'"):
         NeighborhoodRandomSearch(SPACE, seed=0, aggregate="variance")  # type: ignore[arg-type]
+
+
+def test_failures_are_not_asked_again() -> None:
+    searcher, asked = NeighborhoodRandomSearch(SPACE, seed=0, steps=400, samples=25), []
+    while batch := searcher.ask():
+        asked += batch
+        searcher.tell(batch, [np.nan] * len(batch))
+    assert len(asked) == len(set(asked))

@@ -126,3 +126,13 @@ def test_fence_restores_after_an_error() -> None:
     with pytest.raises(KeyError), deap_random(generator(0)):
         raise KeyError
     assert random.getstate() == state
+
+
+def test_repair_draws_from_the_generator() -> None:
+    seen, rng = [], generator(0, "repair")
+    spied = SimpleNamespace(choices=DARTS().choices, repair=lambda genes, used: seen.append(used) or tuple(genes))
+    with deap_random(rng):
+        mutated(spied, (0,) * 28, rng, rate=0.5)
+        crossed(spied, (0,) * 28, (1,) * 28, rng)
+    assert len(seen) == 2
+    assert all(used is rng for used in seen)

@@ -263,6 +263,7 @@ def test_skeletons() -> None:
     cifar, imagenet = SPACE.standalone_skeleton(10, 32), SPACE.standalone_skeleton(1000, 224)
     assert (cifar.kind, cifar.channels, cifar.cells) == ("darts-cifar", 36, 20)
     assert (imagenet.kind, imagenet.channels, imagenet.cells) == ("darts-imagenet", 48, 14)
+    assert [SPACE.standalone_skeleton(10, size).kind for size in (127, 128)] == ["darts-cifar", "darts-imagenet"]
     assert SPACE.standalone_skeleton(1000, 224, channels=52).channels == 52
     assert SPACE.standalone_skeleton(10, 32, cells=3).cells == 3
     for skeleton, reductions in ((supernet, [2, 5]), (imagenet, [4, 9]), (cifar, [6, 13])):

@@ -14,6 +14,7 @@ import pytest
 from genas.spaces import DARTS, NASBench201
 from genas.tables import Column, Table, TableError, csv_rows
 from genas.tables.csv_table import import_csv, parse_mapping
+from genas.tables.fingerprint import fingerprint
 from genas.tables.nasbench201_csv import COLUMNS, import_nasbench201_csv, is_nasbench201_csv
 
 from .conftest import MAXIMA, Golden, golden_readings
@@ -301,3 +302,13 @@ def test_mapping() -> None:
     }.items():
         with pytest.raises(ValueError, match=message):
             parse_mapping(list(texts))
+
+
+def test_a_fingerprint_of_several_files_does_not_depend_on_their_order(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    assert fingerprint([tmp_path / "a", tmp_path / "b"]) == fingerprint([tmp_path / "b", tmp_path / "a"])
+
+
+def test_one_low_accuracy_is_no_fraction(write: Writer) -> None:
+    assert import_csv(write([["arch", "acc"], ["3", "0.5"]]), SPACE, ACC).values(TEST).tolist() == [0.5]

@@ -345,3 +345,9 @@ def test_impossible_combinations_are_refused_with_the_reason() -> None:
         NA(deviation_weight=2.0)
     with pytest.raises(ValueError, match="Did you mean 'exact'"):
         A2M(curvature="exakt")  # type: ignore[arg-type]
+
+
+def test_the_options_of_a2m_reach_its_gradient() -> None:
+    gradient = Method(flatness=A2M_CODE).parts(NB201).gradient
+    assert isinstance(gradient, A2MGradient)
+    assert (gradient.curvature, gradient.centre) == ("central_fd", "alpha_tilde")
