@@ -124,6 +124,16 @@ def _operation_sums(
     return sums
 
 
+def _has_dilated(network: CellNetwork) -> bool:
+    return any(
+        isinstance(cell.operation(edge, index), DilConv)
+        for cell in network.cells
+        for edge, candidates in enumerate(cell.candidates)
+        for index in candidates
+        if index != NONE
+    )
+
+
 def _weights(operation: Operation, repeat_dilated_weight: bool) -> Iterator[Tensor]:
     for name, parameter in operation.named_parameters():
         if repeat_dilated_weight and isinstance(operation, DilConv) and name == "bn.bias":
@@ -174,9 +184,25 @@ class Angle(Metric):
         return 1 / np.pi
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
-        """Angle of each architecture in radians; not stored, as computing it is as quick as looking it up."""
-        table = context.once(
-            ("angle table", self.repeat_dilated_weight),
-            lambda: angle_table(context.initial, context.supernet, repeat_dilated_weight=self.repeat_dilated_weight),
-        )
+        """Not stored, as computing angles is as quick as looking them up.
+
+        Args:
+            context: Where the supernet is, initial and trained.
+            architectures: Valid architectures.
+
+        Returns:
+            Angles in radians.
+
+        Raises:
+            ValueError: If ``repeat_dilated_weight`` is set for a supernet without dilated convolutions.
+        """
+        table = context.once(("angle table", self.repeat_dilated_weight), lambda: self._table(context))
         return table.angles(architectures)
+
+    def _table(self, context: Context) -> AngleTable:
+        if self.repeat_dilated_weight and not _has_dilated(context.supernet):
+            raise ValueError(
+                "repeat_dilated_weight needs dilated convolutions, but the supernet of "
+                f"{context.space.name} has none; leave it out."
+            )
+        return angle_table(context.initial, context.supernet, repeat_dilated_weight=self.repeat_dilated_weight)

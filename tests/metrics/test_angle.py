@@ -289,7 +289,9 @@ def test_no_architectures_have_no_angles(context) -> None:
 # -------------------------------------------------------------------------------------------------------------- metric
 
 
-def test_the_metric_works_its_table_out_once_and_runs_no_network(context, monkeypatch, forbid_networks) -> None:
+def test_the_metric_works_its_table_out_once_and_runs_no_network(
+    context, make_context, shared_trained, monkeypatch, forbid_networks
+) -> None:
     forbid_networks()
     calls = []
 
@@ -302,8 +304,15 @@ def test_the_metric_works_its_table_out_once_and_runs_no_network(context, monkey
     second = Angle().score(context, [(1, 1, 2, 4, 0, 3), (3, 1, 2, 4, 0, 3)])
     assert second[1] == first[0] == angle_table(context.initial, context.supernet).angles([(3, 1, 2, 4, 0, 3)])[0]
     assert calls == [{"repeat_dilated_weight": False}]
-    Angle(repeat_dilated_weight=True).score(context, [(3, 1, 2, 4, 0, 3)])
+    Angle(repeat_dilated_weight=True).score(make_context(shared_trained("darts")), [DARTS().parse("DARTS_V2")])
     assert calls[1:] == [{"repeat_dilated_weight": True}]
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "s2"])
+def test_the_slip_is_refused_where_there_is_nothing_to_repeat(name, make_context, shared_trained, draw) -> None:
+    context = make_context(shared_trained(name))
+    with pytest.raises(ValueError, match=f"needs dilated convolutions, but the supernet of {name} has none"):
+        Angle(repeat_dilated_weight=True).score(context, draw(context.space, 1))
 
 
 def test_facts() -> None:
