@@ -279,6 +279,8 @@ class SearcherContract(abc.ABC):
             searcher.tell(batch, [0.0] * (len(batch) + 1))
         with refuses(ValueError, "of the last ask"):
             searcher.tell(batch[1:], [0.0] * (len(batch) - 1))
+        with refuses(ValueError, "of the last ask"):
+            searcher.tell([*batch, batch[0]], [0.0] * (len(batch) + 1))
         searcher.tell(batch, [0.0] * len(batch))
         assert searcher.ask()
 

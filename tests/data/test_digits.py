@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from genas.data import load_data
 from genas.data.digits import read_digits
 
 
@@ -15,3 +16,12 @@ def test_values_are_spread_over_the_whole_range() -> None:
     assert np.abs(images[..., 0] / 255 * 16 - original.images).max() < 0.5 * 16 / 255
     assert len(np.unique(images)) == 17
     assert np.array_equal(labels, original.target)
+
+
+def test_the_test_images_are_the_same_for_every_seed() -> None:
+    first, second = (load_data("digits", seed=seed) for seed in (0, 1))
+    assert first.test is not None
+    assert second.test is not None
+    assert first.test.images.equal(second.test.images)
+    assert first.fingerprint == "02de4063f12cc86c56b320f7d8e9207c7c4e8dc61dbc8b4f193196c38f0906a2", "of genas 0.1.0"
+    assert not first.valid.images.equal(second.valid.images)

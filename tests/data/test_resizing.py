@@ -30,6 +30,13 @@ def test_halving_a_ramp_keeps_it() -> None:
     assert np.abs(halved[1:-1] - (np.arange(1, 7) * 16 + 4)).max() <= 1
 
 
+def test_an_odd_margin_is_cut_off_half_on_each_side() -> None:
+    columns = np.array([0, 100, 200], dtype=np.uint8)
+    for image in (np.tile(columns, (2, 1)), np.tile(columns, (2, 1)).T):
+        result = resized_array(image[None, :, :, None], 2)[0, :, :, 0]
+        assert sorted(set(result.ravel().tolist())) == [50, 150]
+
+
 def test_channels_are_not_mixed() -> None:
     images = np.zeros((1, 8, 8, 3), dtype=np.uint8)
     images[..., 1] = 255

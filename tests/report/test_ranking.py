@@ -185,6 +185,12 @@ def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Rankin
     assert math.isnan(found.metrics[5].values("tau")[0])
 
 
+def test_the_best_are_marked_where_the_first_have_no_score() -> None:
+    scores = np.array([np.nan, np.nan, *NOISY[2:7], 0.5])
+    _, best = ranking_figure(ranking(ScoredMetric("late", False, (scores,))), marked=2).axes[0].collections
+    assert {tuple(row) for row in best.get_offsets()} == {(6.0, TRUTH[6]), (5.0, TRUTH[4])}
+
+
 def test_a_panel_says_the_unit_of_the_scores() -> None:
     figure = ranking_figure(ranking(ScoredMetric("angle", False, (UP,), "rad"), ScoredMetric("random", True, (UP,))))
     assert [axes.get_xlabel() for axes in figure.axes] == ["rad", ""]

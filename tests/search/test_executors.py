@@ -152,7 +152,10 @@ def test_pool_needs_a_worker() -> None:
 def test_processes_give_the_same_search_and_die_with_their_parent(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    with subprocess.Popen([sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
+    threads = {**os.environ, "OMP_NUM_THREADS": "2"}  # so that a single one is the pool's doing
+    with subprocess.Popen(
+        [sys.executable, script], cwd=tmp_path, env=threads, stdout=subprocess.PIPE, text=True
+    ) as driver:
         try:
             assert driver.stdout is not None
             report = json.loads(driver.stdout.readline())

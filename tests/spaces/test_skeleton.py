@@ -49,6 +49,7 @@ def test_only_the_search_network_normalises_pools() -> None:
     ("change", "message"),
     [
         ({"cells": 0}, "cells must be at least 1, but got 0"),
+        ({"kind": "darts-cifar", "cells": 2}, "cells of a DARTS network must be at least 3, .* but got 2"),
         ({"num_classes": 0}, "num_classes must be at least 1, but got 0"),
         ({"channels": 15}, "channels must be even .* but got 15"),
         ({"kind": "darts-cifar", "head_affine": False}, "head_affine is an option of nasbench201"),

@@ -288,6 +288,11 @@ def test_unrolled_gradients_are_refused_unless_asked_for() -> None:
     assert not A2MGradient(FirstOrder(), 0.1).unrolls_weights
 
 
+def test_around_a_look_ahead_there_is_no_exact_product_to_compare_with() -> None:
+    with pytest.raises(ValueError, match="no exact curvature"):
+        A2MGradient(Unrolled(), 0.1, curvature="central_fd", allow_unrolled=True, compare_exact=True)
+
+
 def test_around_a_look_ahead_it_is_the_gradient_of_the_loss_uphill(smooth_step, doubled, check_slope) -> None:
     step = smooth_step(learning_rate=0.3)
     alphas = doubled(step.relaxation)
