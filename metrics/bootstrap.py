@@ -95,8 +95,9 @@ def ranking_statistics(
 
     Returns:
         ``tau``, ``legacy_tau`` (without an interval: the order of a resample means nothing), ``spearman``, ``top_tau``,
-        ``regret`` of the best and ``top_regret`` of the ``trained`` best in percentage points, ``precision`` at the
-        share ``top``. Those of resamples refer to the resample: its own best, its own ``top``.
+        ``regret`` of the best and ``top_regret`` of the ``trained`` best in percentage points (without intervals: a
+        bootstrap does not hold for extremes), ``precision`` at the share ``top``. Those of resamples refer to the
+        resample: its own ``top``.
 
     Raises:
         ValueError: As :func:`genas.metrics.ranking.kendall_tau`.
@@ -104,25 +105,22 @@ def ranking_statistics(
     score_levels, truth_levels = levels(scores, truth)
     truth = np.asarray(truth, dtype=np.float64)
     n = len(truth)
-    by_truth_levels: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    by_order: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "spearman": spearman,
         "top_tau": partial(top_tau, fraction=settings.top),
         "precision": partial(precision_at, k=top_count(n, settings.top)),
-    }
-    by_truth: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "regret": regret,
-        "top_regret": partial(regret, k=min(settings.trained, n)),
     }
     found = {
         "tau": interval(
             kendall_tau(score_levels, truth_levels), tau_of_resamples(score_levels, truth_levels, resamples), settings
         ),
         "legacy_tau": Estimate(kendall_tau(score_levels, truth_levels, "legacy")),
+        "regret": Estimate(regret(score_levels, truth)),
+        "top_regret": Estimate(regret(score_levels, truth, min(settings.trained, n))),
     }
-    for statistics, reference in ((by_truth_levels, truth_levels), (by_truth, truth)):
-        for name, statistic in statistics.items():
-            again = [statistic(score_levels[rows], reference[rows]) for rows in resamples]
-            found[name] = interval(statistic(score_levels, reference), again, settings)
+    for name, statistic in by_order.items():
+        again = [statistic(score_levels[rows], truth_levels[rows]) for rows in resamples]
+        found[name] = interval(statistic(score_levels, truth_levels), again, settings)
     return {name: found[name] for name in STATISTICS}
 
 

@@ -20,6 +20,19 @@ POOL_JOINS: frozenset[Join] = frozenset({"rank", "log_rank"})
 """The joins whose scores belong to the architectures that are scored together, not to each alone."""
 
 
+def belongs_to_pool(metric: Metric) -> bool:
+    """Whether a score depends on the architectures that are scored together, as ranks do.
+
+    Args:
+        metric: The metric.
+
+    Returns:
+        Whether it, or a metric that it is made of, is joined by ranks.
+    """
+    by_ranks = isinstance(metric, Combined) and metric.join in POOL_JOINS
+    return by_ranks or any(map(belongs_to_pool, metric.parts))
+
+
 @final
 @dataclass(frozen=True)
 class Term:
@@ -60,7 +73,8 @@ class Combined(Metric):
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:
-        ValueError: If there is no term, or ``reference`` is less than 2.
+        ValueError: If there is no term, if ``reference`` is less than 2, or if a term of ``standardized`` is made of
+            ranks.
 
     Reference:
         Jeong et al., GeNAS, IJCAI 2023, Eq. 6 and Tables 8-10. ``log_rank``: the non-linear ranking aggregation of Lee
@@ -79,6 +93,11 @@ class Combined(Metric):
             raise ValueError("A combination needs at least one metric, but got none.")
         if self.reference < 2:
             raise ValueError(f"reference must be at least 2, but got {self.reference}.")
+        if self.join == "standardized" and any(map(belongs_to_pool, self.parts)):
+            raise ValueError(
+                "The scores that are standardized must belong to the architectures alone, but a rank depends on the "
+                "pool; join the terms of the inner combination by sum or standardized."
+            )
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:

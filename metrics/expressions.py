@@ -10,7 +10,7 @@ from typing import Any, final, get_type_hints
 
 from genas.choices import did_you_mean
 from genas.metrics.base import Metric
-from genas.metrics.combination import Combined, Join, Term
+from genas.metrics.combination import POOL_JOINS, Combined, Join, Term
 from genas.metrics.literals import described, fitted
 from genas.metrics.registry import METRICS
 
@@ -28,7 +28,8 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
             metric's arguments; those of a group, such as the noise of ``flatness``, by the last part of their name.
             Words need no quotes.
         settings: Metrics to use instead of those with default settings, by name. Settings in the text change these.
-        join: How several terms are joined, see :class:`Combined`; those inside parentheses, too.
+        join: How several terms are joined, see :class:`Combined`. Those inside parentheses are joined in the same way,
+            but by ``sum`` where that is by ranks, which have no meaning in a neighbourhood.
 
     Returns:
         The metric itself where the text is one metric without a weight, else the combination.
@@ -56,7 +57,7 @@ def parse_terms(text: str, *, settings: Mapping[str, Metric] | None = None, join
     Args:
         text: As for :func:`parse_metric`.
         settings: As for :func:`parse_metric`.
-        join: How the terms inside parentheses are joined.
+        join: As for :func:`parse_metric`.
 
     Returns:
         The term of each metric, by its text in normalised spelling.
@@ -156,7 +157,9 @@ class _Expression:
     def _value(self, name: str, key: str, node: ast.expr, hint: Any) -> Any:
         if hint is Metric:
             terms = list(self._terms(node).values())
-            return _bare(terms) if len(terms) == 1 and terms[0].gamma == 1 else Combined(tuple(terms), self.join)
+            if len(terms) == 1 and terms[0].gamma == 1:
+                return _bare(terms)
+            return Combined(tuple(terms), "sum" if self.join in POOL_JOINS else self.join)
         try:
             value = _WORDS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
             return fitted(value, hint)

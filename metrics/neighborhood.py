@@ -10,7 +10,7 @@ import numpy as np
 
 from genas.choices import check_choices
 from genas.metrics.base import Measurement, Metric, Needs
-from genas.metrics.combination import POOL_JOINS, Combined
+from genas.metrics.combination import belongs_to_pool
 from genas.metrics.context import Context
 from genas.metrics.table_accuracy import TableAccuracy
 from genas.seeding import generator
@@ -84,10 +84,10 @@ class Neighborhood(Metric):
             raise ValueError(f"penalty is a setting of aggregate=penalized, but aggregate is {self.aggregate}.")
         if self.seed and self.samples is None:
             raise ValueError("seed chooses the samples of a neighbourhood, but samples is None, which means all of it.")
-        if isinstance(self.base, Combined) and self.base.join in POOL_JOINS:
+        if belongs_to_pool(self.base):
             raise ValueError(
                 "The scores in a neighbourhood must belong to the architectures alone, but a rank depends on the pool; "
-                "join the terms inside neighborhood(...) by sum or standardized."
+                "join the terms of its base by sum or standardized."
             )
 
     @property

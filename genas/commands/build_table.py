@@ -83,7 +83,7 @@ def build_table(
     place, options = absolute_data(data, data_options.data_root), absolute_options(data_options)
     dataset = dataset_of(
         data,
-        held_out=(data_options.valid_fraction or 0.5) if images.valid_from_train else 0.0,
+        held_out=images.held_out,
         max_train=data_options.max_train,
         image_size=data_options.image_size,
     )

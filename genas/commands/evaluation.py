@@ -145,12 +145,13 @@ def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
     Raises:
         ValueError: If it is not the default, and no metric joins several.
     """
-    if join != "sum" and not any(map(_joins, metrics)):
+    if join != "sum" and not any(_joins(join, metric) for metric in metrics):
         raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
 
 
-def _joins(metric: Metric) -> bool:
-    return (isinstance(metric, Combined) and len(metric.terms) > 1) or any(map(_joins, metric.parts))
+def _joins(join: Join, metric: Metric) -> bool:
+    here = isinstance(metric, Combined) and metric.join == join and len(metric.terms) > 1
+    return here or any(_joins(join, part) for part in metric.parts)
 
 
 def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from genas.commands.evaluation import ContextRecipe, check_inputs, refuse_needless_join, refuse_unread, worker_pool
 from genas.commands.paths import absolute_data, absolute_options, listed_folders
-from genas.commands.ranking_sample import Scorer, sample
+from genas.commands.ranking_sample import Scorer, is_whole, sample
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions
@@ -67,10 +67,10 @@ def rank(
     """Measure how well metrics rank architectures, against the accuracies of a table.
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
-    best, regret, precision, with bootstrap intervals; over several supernets mean and standard deviation. Also
-    baselines that read the architecture only, and the highest tau that the noise of the truth allows. Writes
-    result.json, scores.csv and figures. The same command continues a ranking that was interrupted: every measurement is
-    kept in the supernets' folders.
+    best, regret, precision, with bootstrap intervals where the architectures are a sample of their space; over several
+    supernets mean and standard deviation. Also baselines that read the architecture only, and the highest tau that the
+    noise of the truth allows. Writes result.json, scores.csv and figures. The same command continues a ranking that was
+    interrupted: every measurement is kept in the supernets' folders.
 
     Args:
         runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
@@ -153,7 +153,9 @@ def rank(
     ):
         scorer = Scorer(known.space, architectures, executor, progress)
         scored = scorer.scores(recipes, asked, opened.scores, baselines=baselines)
-        resamples = resample(len(architectures), statistics.resamples, generator(sample_seed, "ranking bootstrap"))
+        whole = is_whole(known.space, architectures)  # no sample, so nothing to infer from it
+        count = 0 if whole else statistics.resamples
+        resamples = resample(len(architectures), count, generator(sample_seed, "ranking bootstrap"))
         rankings = [
             Ranking.of(
                 column,
@@ -165,7 +167,8 @@ def rank(
             )
             for column in columns
         ]
-        _conclude(opened, known, architectures, rankings, [str(each) for each in folders] or [NO_RUN], statistics)
+        names = [str(each) for each in folders] or [NO_RUN]
+        _conclude(opened, known, architectures, rankings, names, statistics, whole=whole)
         if figures:
             _draw(opened, rankings, statistics.trained)
         say(f"\nresults: {opened.path}")
@@ -292,6 +295,8 @@ def _conclude(
     rankings: Sequence[Ranking],
     runs: Sequence[str],
     statistics: RankingSettings,
+    *,
+    whole: bool,
 ) -> None:
     """Write and print the results."""
     agreement = Agreement.of([each.metric for each in rankings[0].metrics if not each.metric.is_baseline])
@@ -314,7 +319,7 @@ def _conclude(
     for ranking in rankings:
         header, *rows = ranking.rows(statistics)
         say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
-    say(f"\n{_legend(rankings[0].metrics, len(runs), statistics)}")
+    say(f"\n{_legend(rankings[0].metrics, len(runs), statistics, whole=whole)}")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")
 
@@ -327,13 +332,14 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
             draw_ranking(ranking, opened.figures / f"{name}.{suffix}", marked=marked)
 
 
-def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings) -> str:
+def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings, *, whole: bool) -> str:
     """Explanation of the signs that occur in the tables."""
     counts = {len(each.statistics) for each in metrics}
     level = f"{100 * statistics.level:g}%"
     sentences = {
         f"±: standard deviation over {supernets} supernets.": supernets in counts and supernets > 1,
-        f"[ ]: {level} bootstrap intervals over architectures.": 1 in counts and statistics.resamples > 0,
+        f"[ ]: {level} bootstrap intervals over architectures.": 1 in counts and statistics.resamples > 0 and not whole,
+        "The whole space is ranked, no sample of it: no intervals.": 1 in counts and whole,
         "*: a baseline, more is better.": any(each.metric.is_baseline for each in metrics),
         "Regret in percentage points; failed: not finite, ranked last.": True,
     }

@@ -18,6 +18,7 @@ from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.seeding import generator
 from genas.spaces import Architecture, NASBench201, SearchSpace
+from genas.spaces.neighborhoods import is_listable
 from genas.tables import Column, Table
 
 _SAMPLES = 300
@@ -38,7 +39,7 @@ def sample(
             per class has only that many independent accuracies.
 
     Returns:
-        Distinct architectures in NAS-Bench-201's order, or else in the table's.
+        Distinct architectures in lexicographic order, by which RLNAS' code breaks ties.
 
     Raises:
         ValueError: If there are too few.
@@ -62,7 +63,7 @@ def sample(
             "Choose truths that go together, or a larger table."
         )
     if samples == "all":
-        return list(pool)
+        return sorted(pool)
     samples = min(_SAMPLES, len(pool)) if samples is None else samples
     if not 2 <= samples <= len(pool):
         raise ValueError(
@@ -70,7 +71,23 @@ def sample(
             f"{samples}."
         )
     chosen = generator(seed, "ranking sample").choice(len(pool), samples, replace=False)
-    return [pool[place] for place in np.sort(chosen)]
+    return sorted(pool[place] for place in chosen)
+
+
+def is_whole(space: SearchSpace, architectures: Sequence[Architecture]) -> bool:
+    """Whether a sample leaves nothing of its space to chance: it has an architecture of each isomorphism class.
+
+    Args:
+        space: The space.
+        architectures: Of that space.
+
+    Returns:
+        Whether it has; ``False`` for spaces that are too large to be listed.
+    """
+    if not is_listable(space):
+        return False
+    known = set(map(space.unique_key, architectures))
+    return all(space.unique_key(each) in known for each in space.architectures())
 
 
 @final

@@ -17,10 +17,13 @@ from genas.data.source import Images, Pool, Positions, Request, Source
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 """Suffixes of the files that count as images."""
 
+BESIDE_IMAGES = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".ini", ".db"})
+"""Suffixes of what people and systems leave beside images: notes, annotations, thumbnails. Others are refused."""
+
 MEMORY_LIMIT = 8 * 2**30
 """Bytes that the decoded images of one split may take."""
 
-ROLES = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+ROLES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 """Names of the sub-folders of each role."""
 
 GREY_MODES = frozenset({"1", "L", "LA"})
@@ -35,7 +38,8 @@ T = TypeVar("T")
 def load_folder(request: Request) -> Source:
     """Read ``PATH/CLASS/*.png`` or ``PATH/train/CLASS/*``.
 
-    Beside ``PATH/train`` there may be ``PATH/valid`` (or ``val``) and ``PATH/test`` with the same classes. Classes are
+    Beside ``PATH/train`` there may be ``PATH/valid`` (or ``val``) and ``PATH/test`` with the same classes, and no other
+    folder. Classes are
     the folder names in alphabetical order. All images become one size: their own if they agree, else ``image_size``.
     They are grey if all of them are, else RGB. Only the headers are read here; pixels are decoded when a split has been
     made.
@@ -48,8 +52,8 @@ def load_folder(request: Request) -> Source:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no classes, two roles differ in classes, an image is damaged, or the images differ in
-            size and no ``image_size`` is given.
+        ValueError: If it holds no classes, files or folders that would not be read, two roles differ in classes, an
+            image is damaged, or the images differ in size and no ``image_size`` is given.
     """
     path = request.path()
     if not path.is_dir():
@@ -59,6 +63,11 @@ def load_folder(request: Request) -> Source:
         if present := [str(root) for root in roots.values() if root is not None]:
             raise ValueError(f"{path} has {present[0]} but no training images; put them into {path / 'train'}.")
         roots["train"] = path
+    elif others := [each for each in _sub_folders(path) if each not in roots.values()]:
+        raise ValueError(
+            f"{path} must hold no folders but {', '.join(itertools.chain(*ROLES.values()))} beside its training "
+            f"images, but holds {others[0].name}; rename it or move it elsewhere."
+        )
     listings = {role: _list(root) for role, root in roots.items() if root is not None}
     classes = listings["train"].classes
     for listing in listings.values():
@@ -91,13 +100,19 @@ def _role_folder(path: Path, names: Sequence[str]) -> Path | None:
     return found[0] if found else None
 
 
+def _sub_folders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
 def _list(root: Path) -> _Listing:
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = _sub_folders(root)
     if not folders:
         raise ValueError(
             f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders, "
             f"none of which may be called {', '.join(itertools.chain(*ROLES.values()))}."
         )
+    if loose := sorted(entry for entry in root.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file()):
+        raise ValueError(f"{loose[0]} lies in no class; move it into one of the sub-folders.")
     files: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
@@ -106,6 +121,11 @@ def _list(root: Path) -> _Listing:
         if inner := [entry for entry in entries if entry.is_dir()]:
             raise ValueError(
                 f"{folder} must hold the images of a class, but holds the folder {inner[0].name}; move it."
+            )
+        if unread := [entry for entry in entries if entry.suffix.lower() not in SUFFIXES | BESIDE_IMAGES]:
+            raise ValueError(
+                f"{unread[0]} is of no kind that is read ({', '.join(sorted(SUFFIXES))}); convert it, or move it "
+                "elsewhere."
             )
         if not members:
             raise ValueError(

@@ -90,7 +90,8 @@ class ImageData:
         flip: Whether a mirrored image still shows its class (a mirrored digit does not).
         crop_padding: Width in pixels of the black border for the random crop, suited to the image size.
         split_source: Source of the validation split, in words.
-        valid_from_train: Whether the validation images were set aside from the training images of the data set.
+        held_out: Share of the training images of the data set that the split takes from training, such as 0.5 for
+            validation; images over a limit such as ``max_train`` do not count.
 
     Raises:
         ValueError: If the splits differ in shape, a label has no class, or the normalisation does not fit the channels.
@@ -106,7 +107,7 @@ class ImageData:
     flip: bool
     crop_padding: int
     split_source: str
-    valid_from_train: bool = False
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
         for role, split in self.splits.items():

@@ -134,7 +134,7 @@ def _read(share: Share, image_size: int | None) -> Split:
 
 
 def _image_data(name: str, source: Source, parts: Partition, splits: dict[str, Split]) -> ImageData:
-    train = splits["train"]
+    train, share = splits["train"], parts.shares["train"]
     if source.mean is None or source.std is None:
         mean, std = channel_statistics(train.images.permute(0, 2, 3, 1).numpy())
     else:
@@ -150,7 +150,7 @@ def _image_data(name: str, source: Source, parts: Partition, splits: dict[str, S
         flip=source.flip,
         crop_padding=train.images.shape[2] // 8,
         split_source=parts.origin,
-        valid_from_train=parts.shares["valid"].pool is parts.shares["train"].pool,
+        held_out=1 - len(share.positions) / len(share.pool.labels),
     )
 
 

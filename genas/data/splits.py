@@ -41,8 +41,8 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Positions:
     """A random order in which every prefix holds the classes in proportion.
 
     Within its class of ``c`` images the k-th (from 0, in random order) is placed at ``k / c`` of the way; ties between
-    classes are in random order too. So a prefix holds each class within one image of its share, and a prefix of as many
-    images as there are classes holds every class.
+    classes are in random order too. So of ``C`` classes, a prefix of ``m`` images holds of a class with the share ``p``
+    at most ``p m + 1`` and at least ``p (m - C)`` images, and a prefix of ``C`` images holds every class.
 
     Args:
         labels: Class indices, shape ``(n,)``.

@@ -104,8 +104,8 @@ def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None
 
     Args:
         data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
-        held_out: Share of its training images that were set aside for validation; one half is NAS-Bench-201's
-            ``-valid``.
+        held_out: Share of its training images that were set aside, such as for validation; one half is NAS-Bench-201's
+            ``-valid``. Shares count in thousandths, as a class does not divide into any share exactly.
         max_train: Limit of the number of training images.
         image_size: Side in pixels to which the images were scaled.
 
@@ -124,7 +124,8 @@ def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None
     name = PurePath(path).stem if path else kind
     base = re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
     limits = (f"-{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
-    part = "" if held_out == 0 else "-valid" if held_out == 0.5 else f"-valid{held_out:g}"
+    thousandths = round(1000 * held_out)
+    part = "" if thousandths == 0 else "-valid" if thousandths == 500 else f"-valid{thousandths / 1000:g}"
     return base + part + "".join(limits)
 
 

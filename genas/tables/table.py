@@ -356,6 +356,7 @@ class Table:
                 f"An accuracy must lie in 0 .. 100 percent, but {column} of "
                 f"{self.space.format(self.architectures[wrong[0]])} is {values[wrong[0]]}."
             )
+        values[np.isnan(values)] = np.nan  # of one bit pattern, on which the fingerprint depends
         if np.isnan(values).all():
             raise ValueError(f"A column must have a value, but {column} has none.")
         return values

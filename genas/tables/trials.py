@@ -116,6 +116,7 @@ def table_of_trials(
 def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tuple[Column, float]]:
     """The readings of a cell for each seed, then their means."""
     by_mean: defaultdict[Column, list[float]] = defaultdict(list)
+    seen: set[Column] = set()
     for trial in record.trials:
         if trial.dataset not in READINGS:
             raise TableError(
@@ -127,6 +128,11 @@ def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tup
                 if key not in trial.accuracies or (at or 0) >= trial.epochs:
                     continue
                 column = _column(trial.dataset.lower(), kind, trial.epochs, trial.seed, at)
+                if column in seen:
+                    raise TableError(
+                        f"{record.place}: a data set must have one training per seed, but {column} has two."
+                    )
+                seen.add(column)
                 value = _accuracy(record, column, trial.accuracies[key])
                 by_mean[_column(column.dataset, kind, trial.epochs, None, at)].append(value)
                 yield column, value

@@ -14,7 +14,7 @@ from genas.commands import na_experiments as experiments
 from genas.commands.na_experiments import Landscape
 from genas.commands.na_published import DATASETS, PUBLISHED
 from genas.spaces import DARTS, NASBench201
-from genas.spaces.neighborhoods import AGGREGATES, all_architectures, variance_everywhere
+from genas.spaces.neighborhoods import AGGREGATES, aggregated_everywhere, all_architectures, variance_everywhere
 from genas.tables import Column, Table, load_table
 from genas.tables.nasbench201_csv import import_nasbench201_csv
 
@@ -92,6 +92,18 @@ def test_neighbourhood_searches_are_judged_by_the_truth(landscape) -> None:
         assert found["one"].mean() < np.quantile(landscape.truths["one"], 0.1)
 
 
+def test_each_aggregate_chooses_by_itself_among_the_same_neighbourhoods() -> None:
+    noise = np.random.default_rng(3).uniform(0, 100, size=SHAPE)
+    rugged = Landscape(SPACE, noise, {"cell": np.arange(float(SPACE.size)).reshape(SHAPE)}, distance=1, penalty=0.5)
+    found = {
+        how: int(experiments.neighborhood_searches(rugged, 0, 200, 25, how, repeats=1)["cell"][0]) for how in AGGREGATES
+    }
+    for how, chosen in found.items():
+        criterion = -aggregated_everywhere(-noise, how, distance=1, penalty=0.5).ravel()
+        assert criterion[chosen] == min(criterion[each] for each in found.values())
+    assert len(set(found.values())) > 2
+
+
 # --------------------------------------------------------------------------------------------------------- command line
 
 
@@ -140,6 +152,24 @@ def test_tables_are_printed_and_written(files, tmp_path: Path, capsys: pytest.Ca
     assert "architectures 30 instead of 100; repeats 2 instead of 10; steps 10 instead of 100" in text
     assert "neighbors" not in text
     assert result["published"]["A"]["sharp"]["imagenet16-120"] == [56.41, None]
+
+
+def test_distance_and_penalty_are_those_of_all_tables(files, tmp_path: Path) -> None:
+    words = ["--distance", "2", "--penalty", "0.5", "--neighbors", "40", "--out", str(tmp_path / "na.json")]
+    assert na_tables(files / "own.npz", *words) == 0
+    results: dict[str, Any] = json.loads((tmp_path / "na.json").read_text())["results"]
+    own, cells = load_table(str(files / "own.npz")), all_architectures(SPACE)
+    errors = (100 - own.values(Column("own", "valid", 5), cells)).reshape(SHAPE)
+    variance = variance_everywhere(errors, 2).ravel()
+    for how in AGGREGATES:
+        criterion = -aggregated_everywhere(-errors, how, distance=2, penalty=0.5)
+        best = np.argsort(criterion.ravel(), kind="stable")[:20]
+        assert results["C"][how]["search"]["mean"] == pytest.approx(errors.ravel()[best].mean())
+        assert results["C"][how]["variance"]["mean"] == pytest.approx(variance[best].mean())
+    landscape = Landscape(SPACE, errors, {"own": errors}, distance=2, penalty=0.5)
+    for how in AGGREGATES:
+        again = experiments.neighborhood_searches(landscape, 0, 10, 40, how, repeats=3)
+        assert results["D"][f"{how} of 40"]["evaluations"]["values"] == again["evaluations"].tolist()
 
 
 def test_the_same_seed_gives_the_same_numbers(files, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from genas.cli import main
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.rank import split_expressions
-from genas.commands.ranking_sample import sample
+from genas.commands.ranking_sample import is_whole, sample
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
 from genas.scores import ScoreStore
@@ -331,12 +331,12 @@ def test_the_sample_is_seeded_and_covered() -> None:
     other = Column("cifar10", "test", 9)
     known = Table(SPACE, "t", "", "", architectures[::-1], {TEST: readings, other: covered})
     everything = sample(known, [TEST], "all", 0, unique=False)
-    assert everything == architectures  # in the benchmark's order, whatever the table's is
+    assert everything == sorted(architectures)  # in the order of RLNAS' code, whatever the table's is
     both = sample(known, [TEST, other], "all", 0, unique=False)
     assert set(both) == set(known.covered(other))
     first, again, another = (sample(known, [TEST], 20, seed, unique=False) for seed in (1, 1, 2))
     assert first == again != another
-    assert [SPACE.index(each) for each in first] == sorted(SPACE.index(each) for each in first)
+    assert first == sorted(first)
     unique = sample(known, [TEST], "all", 0, unique=True)
     keys = [SPACE.unique_key(each) for each in unique]
     assert len(set(keys)) == len(keys) == len({SPACE.unique_key(each) for each in architectures}) < 200
@@ -349,14 +349,30 @@ def test_a_table_of_classes_serves_all_their_members() -> None:
     rows = list(first.values())
     known = Table(SPACE, "t", "", "", rows, {TEST: np.linspace(0, 100, len(rows))}, isomorphic=True)
     assert len(sample(known, [TEST], "all", 0, unique=False)) == 15_625
-    assert sample(known, [TEST], "all", 0, unique=True) == rows
+    assert sample(known, [TEST], "all", 0, unique=True) == sorted(rows)
 
 
 def test_of_a_class_the_cell_is_scored_that_was_trained() -> None:
     last = {SPACE.unique_key(SPACE.from_index(index)): SPACE.from_index(index) for index in range(SPACE.size)}
     rows = sorted(last.values(), key=SPACE.index)
     known = Table(SPACE, "t", "", "", rows, {TEST: np.linspace(0, 100, len(rows))}, isomorphic=True)
-    assert sample(known, [TEST], "all", 0, unique=True) == rows
+    assert sample(known, [TEST], "all", 0, unique=True) == sorted(rows)
+
+
+def test_a_whole_space_has_no_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = list({SPACE.unique_key(each): each for each in SPACE.architectures()}.values())
+    accuracies = np.linspace(0, 100, len(classes))
+    for rows, whole in ((len(classes), True), (len(classes) - 1, False)):
+        assert is_whole(SPACE, classes[:rows]) is whole
+        path, out = tmp_path / f"{rows}.npz", tmp_path / str(rows)
+        Table(SPACE, "t", "", "", classes[:rows], {TEST: accuracies[:rows]}, isomorphic=True).save(path)
+        words = ["--table", path, "--out", out, "--samples", "all", "--resamples", "5", "--no-figures"]
+        assert run("rank", "none", *words, "--workers", "1", "--device", "cpu") == 0
+        text = capsys.readouterr().out
+        assert ("no intervals" in text, "bootstrap intervals" in text) == (whole, not whole)
+        (first, *_) = result(out)["rankings"][0]["metrics"]
+        assert (first["supernets"][0]["tau"]["low"] is None) is whole
+    assert not is_whole(space("darts"), [space("darts").sample(np.random.default_rng(0))])
 
 
 def test_a_training_counts_once_unless_all_its_cells_are_asked_for(

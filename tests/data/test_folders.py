@@ -44,7 +44,7 @@ def test_flat_layout(tmp_path: Path) -> None:
             assert found[np.asarray(Image.open(file)).tobytes()] == label
 
 
-@pytest.mark.parametrize("valid", ["valid", "val"])
+@pytest.mark.parametrize("valid", ["valid", "val", "validation"])
 def test_layout_with_roles(tmp_path: Path, valid: str) -> None:
     for role, count in {"train": 5, valid: 3, "test": 2}.items():
         fill(tmp_path / role, {"a": count, "b": count})
@@ -141,6 +141,23 @@ def test_images_deeper_than_their_class_are_not_passed_over(tmp_path: Path) -> N
     fill(tmp_path, {"a": 2, "b": 2})
     fill(tmp_path / "b", {"more": 1})
     with pytest.raises(ValueError, match="b must hold the images of a class, but holds the folder more; move it"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_images_that_would_not_be_read_are_not_passed_over(tmp_path: Path) -> None:
+    fill(tmp_path, {"train/a": 2, "train/b": 2})
+    (tmp_path / "train" / "a" / "00.HEIC").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"00\.HEIC is of no kind that is read \(\.bmp, .*\); convert it, or move it"):
+        load_data(f"folder:{tmp_path}")
+    (tmp_path / "train" / "a" / "00.HEIC").unlink()
+    (tmp_path / "Test").mkdir()
+    with pytest.raises(
+        ValueError, match=r"no folders but train, valid, val, validation, test .* but holds Test; rename"
+    ):
+        load_data(f"folder:{tmp_path}")
+    (tmp_path / "Test").rmdir()
+    picture().save(tmp_path / "train" / "loose.png")
+    with pytest.raises(ValueError, match=r"loose\.png lies in no class; move it into one of the sub-folders"):
         load_data(f"folder:{tmp_path}")
 
 

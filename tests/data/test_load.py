@@ -145,6 +145,8 @@ def test_split_file(write_npz: Writer, tmp_path: Path) -> None:
     with np.load(path) as arrays:
         assert np.array_equal(data.valid.images.numpy(), arrays["x_train"][30:].transpose(0, 3, 1, 2))
     assert data.split_source == "split file lists.npz"
+    assert data.held_out == 0.25
+    assert load_data(f"npz:{path}", valid_fraction=0.3, max_train=10, max_valid=3).held_out == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"valid_fraction=0.3 does nothing here"):
         load_data(f"npz:{path}", split=f"file:{tmp_path / 'lists.npz'}", valid_fraction=0.3)
 

@@ -43,14 +43,17 @@ def test_nasbench201_split_leaves_pythons_generator_alone() -> None:
     assert random.getstate() == before
 
 
-def test_every_prefix_of_the_stratified_order_is_in_proportion() -> None:
-    labels = rng(1).permutation(np.repeat([0, 1, 2], [60, 30, 10]))
+@pytest.mark.parametrize("sizes", [[60, 30, 10], [900, *[10] * 10], [10, 10, 10]])
+def test_every_prefix_of_the_stratified_order_is_in_proportion(sizes: list[int]) -> None:
+    classes, shares = len(sizes), np.array(sizes) / sum(sizes)
+    labels = rng(1).permutation(np.repeat(np.arange(classes), sizes))
     order = stratified_order(labels, rng())
-    assert np.array_equal(np.sort(order), np.arange(100))
-    for length in range(1, 101):
-        counts = np.bincount(labels[order[:length]], minlength=3)
-        assert (np.abs(counts - length * np.array([0.6, 0.3, 0.1])) <= 1.5).all(), (length, counts)
-    assert set(labels[order[:3]]) == {0, 1, 2}
+    assert np.array_equal(np.sort(order), np.arange(sum(sizes)))
+    for length in range(1, sum(sizes) + 1):
+        counts = np.bincount(labels[order[:length]], minlength=classes)
+        assert (counts <= shares * length + 1 + 1e-9).all(), (length, counts)
+        assert (counts >= shares * (length - classes) - 1e-9).all(), (length, counts)
+    assert set(labels[order[:classes]]) == set(range(classes))
 
 
 def test_stratified_order_is_uniform_within_a_class() -> None:

@@ -203,6 +203,14 @@ def test_one_architecture_and_none(table_metric, context) -> None:
 # -------------------------------------------------------------------------------------------------------------- facts
 
 
+@pytest.mark.parametrize("join", ["rank", "log_rank"])
+def test_ranks_are_not_standardised(join) -> None:
+    """Their scale would be that of the reference, whatever pool is scored."""
+    ranks = Combined((Term(Angle()), Term(Loss())), join)
+    with pytest.raises(ValueError, match="standardized must belong to the architectures alone, but a rank depends"):
+        Combined((Term(ranks), Term(Accuracy())), "standardized")
+
+
 def test_measurements_are_those_of_the_terms_each_once() -> None:
     combined = Combined((Term(Accuracy()), Term(Flatness()), Term(Loss()), Term(Angle())))
     assert combined.measurements == (Outputs(), *Flatness().measurements)

@@ -16,6 +16,7 @@ from genas.metrics import (
     Combined,
     Context,
     Flatness,
+    Join,
     Loss,
     Macs,
     Metric,
@@ -234,8 +235,14 @@ def test_the_join_holds_inside_too() -> None:
     pool = parse_metric("neighborhood(angle)+macs", join="rank")
     assert isinstance(pool, Combined)
     assert pool.terms[0].metric == Neighborhood(Angle())
-    with pytest.raises(ValueError, match="a rank depends on the pool"):
-        parse_metric("neighborhood(angle+loss)", join="rank")
+
+
+@pytest.mark.parametrize("join", ["rank", "log_rank"])
+def test_inside_a_pool_join_terms_are_added(join: Join) -> None:
+    pool = parse_metric("neighborhood(angle+loss)+macs", join=join)
+    assert isinstance(pool, Combined)
+    assert pool.join == join
+    assert pool.terms[0].metric == Neighborhood(Combined((Term(Angle()), Term(Loss())), "sum"))
 
 
 def test_a_text_that_python_would_read_otherwise_is_to_be_quoted() -> None:

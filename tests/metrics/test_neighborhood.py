@@ -251,8 +251,10 @@ def test_options_that_are_wrong_or_do_nothing(options, message) -> None:
 
 @pytest.mark.parametrize("join", ["rank", "log_rank"])
 def test_ranks_are_refused_inside(join) -> None:
-    with pytest.raises(ValueError, match="but a rank depends on the pool"):
-        Neighborhood(Combined((Term(Angle()), Term(Loss())), join))
+    ranks = Combined((Term(Angle()), Term(Loss())), join)
+    for base in (ranks, Combined((Term(ranks), Term(Angle())))):
+        with pytest.raises(ValueError, match="but a rank depends on the pool"):
+            Neighborhood(base)
 
 
 def test_neighbourhoods_of_neighbourhoods(untrained, draw) -> None:

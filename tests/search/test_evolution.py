@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -99,6 +100,28 @@ def test_children_descend_from_the_archive() -> None:
     nearest = (children[:, None] != parents[None]).sum(axis=2).min(axis=1)
     assert nearest.max() < 20
     assert nearest[:25].mean() < 5  # mutations first; two random architectures differ in 17 genes on average
+
+
+def test_every_pair_of_parents_is_crossed() -> None:
+    config = EvolutionConfig(population=10, generations=2, parents=3, mutations=0, crossovers=10, tries=20)
+    searcher = Evolution(NASBench201(), seed=0, config=config)
+    batch = searcher.ask()
+    searcher.tell(batch, convolutions(batch))
+    parents = [architecture for architecture, _ in searcher.archive]
+    with patch("genas.search.evolution.crossed", return_value=batch[0]) as seen:
+        searcher.ask()
+    assert {call.args[1:3] for call in seen.call_args_list} == set(itertools.product(parents, repeat=2))
+
+
+@pytest.mark.parametrize("tries", [1, 7])
+def test_a_child_is_tried_as_often_as_configured(tries: int) -> None:
+    config = EvolutionConfig(population=20, generations=2, mutations=5, crossovers=0, tries=tries)
+    searcher = Evolution(NASBench201(), seed=0, config=config)
+    batch = searcher.ask()
+    searcher.tell(batch, convolutions(batch))
+    with patch("genas.search.evolution.mutated", return_value=batch[0]) as seen:
+        searcher.ask()
+    assert seen.call_count == 5 * tries
 
 
 def test_failed_evaluations_are_no_parents() -> None:

@@ -38,6 +38,15 @@ def test_the_best_neighbourhood_wins(how: Aggregate) -> None:
     assert searcher.finished_because == "30 neighbourhoods were scored"
 
 
+def test_the_neighbourhood_reaches_as_far_as_asked() -> None:
+    scores = np.random.default_rng(0).normal(size=(5,) * 6)
+    searcher = NeighborhoodRandomSearch(SPACE, seed=3, steps=3, samples=265, distance=2)
+    run(searcher, scores)
+    everywhere = aggregated_everywhere(scores, "mean", distance=2)
+    for centre, score in searcher.ranking:
+        assert score == pytest.approx(everywhere[centre], rel=1e-12)
+
+
 def test_steps_share_what_was_asked_before() -> None:
     searcher = NeighborhoodRandomSearch(SPACE, seed=0, steps=400, samples=25)
     batches = run(searcher, np.zeros((5,) * 6))

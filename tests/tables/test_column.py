@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from genas.tables import Column
+from genas.tables import Column, dataset_of
 from genas.tables.column import read_parts
 
 EXAMPLES = {
@@ -103,3 +103,10 @@ def test_parts_of_a_text() -> None:
     assert read_parts("cifar10") == {"dataset": "cifar10"}
     assert read_parts("cifar10/12") == {"dataset": "cifar10", "epochs": 12}
     assert read_parts("c/valid/seed=any/at=3") == {"dataset": "c", "kind": "valid", "seed": "any", "at": 3}
+
+
+@pytest.mark.parametrize(
+    ("share", "name"), [(1 / 8, "-valid0.125"), (0.4996, "-valid"), (0.1002, "-valid0.1"), (0, "")]
+)
+def test_names_of_parts_count_in_thousandths(share: float, name: str) -> None:
+    assert dataset_of("c", held_out=share) == f"c{name}"

@@ -260,6 +260,9 @@ def test_duplicate_and_misplaced_cells(write_nats: FolderWriter, all_strings: li
     record = Record("here", 6, all_strings[6], (Trial("cifar10", 1, 1, {"ori-test@0": 5}),))
     with pytest.raises(TableError, match=r"here: \|\S+ is already in here"):
         table_of_trials([record, record], None, folder, "", "")
+    twice = Record("here", 6, all_strings[6], (*record.trials, Trial("cifar10", 1, 1, {"ori-test@0": 6})))
+    with pytest.raises(TableError, match=r"here: a data set must have one training per seed, but \S+seed=1 has two"):
+        table_of_trials([twice], None, folder, "", "")
     with pytest.raises(TableError, match=r"here: index 6 is .* in the benchmark's order, but here it is"):
         table_of_trials([Record("here", 6, all_strings[7], ())], None, folder, "", "")
 

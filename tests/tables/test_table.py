@@ -238,6 +238,8 @@ def test_the_fingerprint_is_that_of_the_contents() -> None:
         Table(SPACE, "a", "one", "1", CELLS[:2], {TEST: [1.0, 2.0]}, isomorphic=True),
     ]
     assert len({each.fingerprint for each in (first, *others)}) == 6
+    gaps = [Table(SPACE, "a", "one", "1", CELLS[:2], {TEST: [1.0, gap]}) for gap in (np.nan, -np.nan)]
+    assert gaps[0].fingerprint == gaps[1].fingerprint, "whatever the bits of a NaN are"
 
 
 def test_a_nan_is_no_accuracy() -> None:
