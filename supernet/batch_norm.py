@@ -91,8 +91,7 @@ class Normalized(NamedTuple):
 
 def _next_momentum(bn: nn.BatchNorm2d) -> float:
     """Count a batch and return its weight in the running statistics."""
-    if bn.num_batches_tracked is not None:
-        bn.num_batches_tracked.add_(1)
-        if bn.momentum is None:
-            return 1 / float(bn.num_batches_tracked)
-    return 0.0 if bn.momentum is None else bn.momentum
+    assert bn.num_batches_tracked is not None
+    assert bn.momentum is not None
+    bn.num_batches_tracked.add_(1)
+    return bn.momentum

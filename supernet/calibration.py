@@ -75,12 +75,14 @@ def calibrate(network: CellNetwork, images: Tensor, settings: Calibration) -> Ce
 
     Args:
         network: A stand-alone network whose BN buffers are not shared, e.g. from :meth:`CellNetwork.subnet`.
-        images: Normalised calibration images, shape ``(n, image_channels, H, W)``; ``exact`` runs them as one batch.
+        images: Normalised calibration images, shape ``(n, image_channels, H, W)``, of which the first
+            ``settings.images`` are used; ``exact`` runs them as one batch.
         settings: Settings of the statistics.
 
     Returns:
         The same network: in evaluation mode, or for ``batch`` with its BN layers in training mode.
     """
+    images = images[: settings.images]
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     network.eval()
     for layer in layers:

@@ -43,7 +43,7 @@ def conv2d(node: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
     if weight.requires_grad or not (node.requires_grad and torch.is_grad_enabled()):
         return functional.conv2d(node, weight, bias, *geometry)
     output: Tensor = _Convolution.apply(node, weight, geometry)
-    return output if bias is None else output + bias.view(-1, 1, 1)
+    return output if bias is None else output + bias.to(output.dtype).view(-1, 1, 1)
 
 
 def _overruns(node: Tensor, weight: Tensor, geometry: Geometry) -> bool:

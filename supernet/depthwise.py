@@ -66,7 +66,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, node: Tensor, weight: Tensor, dilation: int) -> Tensor:
         ctx.dilation = dilation
-        ctx.save_for_backward(node, weight)
+        ctx.save_for_backward(node if ctx.needs_input_grad[1] else None, weight)
         padding = dilation * (weight.shape[-1] // 2)
         return functional.conv2d(node, weight, None, 1, padding, dilation, groups=len(weight))
 

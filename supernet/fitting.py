@@ -22,8 +22,9 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     """Train to the end, from the last checkpoint if the run has one.
 
     Writes ``initial.safetensors`` before the first step, ``state.pt`` during training, one line of ``log.jsonl`` per
-    epoch, and ``weights.safetensors`` at the end; the state is then removed. On a CPU a training that was killed and
-    started again with as many threads ends in the same weights, bit for bit, as an unbroken one.
+    epoch (with the ``seconds`` since this call), and ``weights.safetensors`` at the end; the state is then removed. On
+    a CPU a training that was killed and started again with as many threads ends in the same weights, bit for bit, as an
+    unbroken one.
 
     Args:
         trainer: A new trainer.
@@ -39,7 +40,7 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
         run.state.unlink(missing_ok=True)  # killed between the two
         return
     if run.state.exists():
-        trainer.load_state(_read_state(run, trainer.device))
+        trainer.load_state(_read_state(run))
     else:
         _save_weights(trainer, run.initial)
     finished_epochs = trainer.step_number // trainer.steps_per_epoch
@@ -77,9 +78,11 @@ def _save_weights(trainer: Trainer, path: Any) -> None:
     atomic_write(path, lambda temporary: save_file(state, temporary))
 
 
-def _read_state(run: Run, device: torch.device) -> dict[str, Any]:
+def _read_state(run: Run) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(run.state, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(run.state, map_location="cpu", weights_only=True)
+    except (MemoryError, OSError):  # of the machine, not of the file
+        raise
     except Exception as error:  # torch raises many kinds for a damaged file, and advises to load it without a guard
         raise RunError(
             f"{run.state} cannot be read ({type(error).__name__}); delete it to train from the start."

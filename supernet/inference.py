@@ -133,23 +133,21 @@ def evaluate(network: CellNetwork, images: Tensor, labels: Tensor, *, batch_size
     """
     if len(labels) == 0:
         raise ValueError("evaluate needs at least one image, but got none.")
-    total_loss = torch.zeros((), dtype=torch.float64)
-    hits = torch.zeros(2, dtype=torch.int64)
+    losses, ranks = [], []  # on the device: a GPU is waited for once
     for batch, truth in zip(batches(images, batch_size), batches(labels, batch_size), strict=True):
         logits = network(batch)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        losses = functional.cross_entropy(logits, truth, reduction="none")
-        rank = _rank(logits, truth)
-        total_loss += losses.cpu().double().sum()  # on the host: MPS has no float64
-        hits += torch.stack([(rank < 1).sum(), (rank < min(5, logits.shape[1])).sum()]).cpu()
-    loss, accuracy, top5 = (float(total) / len(labels) for total in (total_loss, *hits))
+        losses.append(functional.cross_entropy(logits, truth, reduction="none"))
+        ranks.append(_rank(logits, truth))
+    loss = float(torch.cat(losses).cpu().double().mean())  # on the host: MPS has no float64
+    accuracy, top5 = (float((torch.cat(ranks) < places).sum()) / len(labels) for places in (1, 5))
     if math.isnan(loss):  # a network that fails has no accuracy, not a low one
         return Evaluation(math.nan, math.nan, math.nan)
     return Evaluation(loss, accuracy, top5)
 
 
 def _rank(logits: Tensor, truth: Tensor) -> Tensor:
-    """Number of classes ranked before the true one, shape ``(n,)``; all of them where its logit is NaN.
+    """Number of classes ranked before the true one, shape ``(n,)``; without meaning where a logit is NaN.
 
     Equal logits are ordered by class, as in argmax; torch's topk leaves their order undefined.
 
@@ -158,4 +156,4 @@ def _rank(logits: Tensor, truth: Tensor) -> Tensor:
     """
     own = logits.gather(1, truth[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < truth[:, None]
-    return (~(logits <= own) | ((logits == own) & earlier)).sum(dim=1)
+    return ((logits > own) | ((logits == own) & earlier)).sum(dim=1)

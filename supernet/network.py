@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Literal, final
 
@@ -16,6 +17,9 @@ from genas.supernet.cells import Cell, Genes
 from genas.supernet.mixtures import PLAIN, Mixture, MixtureOptions
 from genas.supernet.operations import Noise
 from genas.supernet.skeletons import AuxiliaryHead, ResidualReduction, build_head, build_stems
+
+_GLOBAL_GENERATOR = threading.Lock()
+"""Held while torch's global generator is seeded and drawn from."""
 
 NetworkPath = tuple[tuple[int, ...], ...]
 """A discrete choice: the genes of every cell of a network, from the first to the last."""
@@ -181,7 +185,7 @@ class CellNetwork(nn.Module):
         genes = self.space.check(architecture)
         for cell, own in zip(self.cells, self.path(genes), strict=True):
             cell.check(own)
-        with torch.random.fork_rng(devices=[]):  # discarded initial weights must not advance the generator
+        with torch.device("meta"):  # initial weights would be discarded, and would advance torch's generator
             subnet = CellNetwork(self.space, self.skeleton, [(gene,) if gene != NONE else () for gene in genes])
         weights = self.state_dict()
         subnet.load_state_dict({name: weights[name].clone() for name in subnet.state_dict()}, assign=True)
@@ -193,7 +197,7 @@ class CellNetwork(nn.Module):
     ) -> CellNetwork:
         """A network with all of the space's operations and torch's default initialisation, drawn from a seed.
 
-        Torch's initialisers use its global generator; its state is restored afterwards.
+        Torch's initialisers use its global generator; its state is restored afterwards. One thread draws at a time.
 
         Args:
             space: The search space.
@@ -204,7 +208,7 @@ class CellNetwork(nn.Module):
         Returns:
             The supernet on the CPU, in training mode.
         """
-        with torch.random.fork_rng(devices=[]):
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
             return cls(space, skeleton, options=options)
 

@@ -92,6 +92,9 @@ class Trainer(abc.ABC):
         settings: Training settings.
         seed: Root seed.
         precision: Compute type of the forward pass: float32, or bfloat16 through autocast.
+
+    Raises:
+        ValueError: If the network has an auxiliary head, whose loss no trainer has.
     """
 
     def __init__(
@@ -103,6 +106,8 @@ class Trainer(abc.ABC):
         seed: int,
         precision: torch.dtype = torch.float32,
     ) -> None:
+        if network.skeleton.auxiliary:
+            raise ValueError("A trainer has no loss for an auxiliary head; build the network with auxiliary=False.")
         self.network, self.data, self.settings, self.seed, self.precision = network, data, settings, seed, precision
         self.device, self.dtype = data.train.images.device, next(network.parameters()).dtype
         self.augmentation = settings.augmentation(data)

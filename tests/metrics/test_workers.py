@@ -78,7 +78,7 @@ Spread = Callable[..., list[Architecture]]
 
 
 def test_two_threads_give_the_scores_of_none(recipe, driver, make_context, draw) -> None:
-    metric = parse_metric("angle+16*flatness+accuracy", settings=METRICS)
+    metric = parse_metric("angle+16*flatness+accuracy+naswot(batch_size=4,channels=2,cells=1)", settings=METRICS)
     architectures = draw(driver.space, 4)
     expected = Scores(make_context(settings=SETTINGS), metric, None, recipe)(architectures)
     with ThreadPoolExecutor(2) as executor:

@@ -137,3 +137,13 @@ def test_calibrated_outputs_do_not_depend_on_the_batch(settings, make_network, r
 def test_settings_out_of_range_are_refused(settings, message) -> None:
     with pytest.raises(ValueError, match=message):
         Calibration(**settings)
+
+
+@pytest.mark.parametrize("mode", ["exact", "ema"])
+def test_no_more_images_are_used_than_the_settings_say(mode, make_network, random_images) -> None:
+    images, settings = random_images(12), Calibration(mode, images=8)
+    first, second = (
+        calibrate(make_network().subnet((3, 1, 2, 4, 3, 1)), given, settings).state_dict()
+        for given in (images, images[:8])
+    )
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genas.supernet.convolution import Geometry, conv2d
+from genas.supernet.convolution import Convolution, Geometry, conv2d
 from genas.supernet.operations import FactorizedReduce
 
 STRIDED = Geometry((2, 2), (0, 0), (1, 1), 1)
@@ -49,3 +49,11 @@ def test_it_runs_without_its_stride(monkeypatch: pytest.MonkeyPatch, channels: i
     monkeypatch.setattr(functional, "conv2d", spied)
     FactorizedReduce(channels, 8)(torch.zeros(2, channels, 8, 8))
     assert seen == [stride] * 2
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_bias_keeps_the_type_of_a_narrow_output(learns: bool) -> None:
+    layer = Convolution(4, 4, 3, bias=True).requires_grad_(learns)
+    node = torch.randn(2, 4, 6, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(node).dtype == torch.bfloat16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from genas.supernet.depthwise import DepthwiseConv, depthwise_conv
@@ -56,3 +57,14 @@ def test_autocast_computes_in_the_narrow_type() -> None:
     assert node.grad.dtype == torch.float32
     expected = torch.autograd.grad(layer(node).sum(), layer.weight)[0]
     torch.testing.assert_close(layer.weight.grad, expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("learns", "images"), [(True, 1), (False, 0)])
+def test_a_constant_weight_keeps_no_image_for_the_backward_pass(learns: bool, images: int) -> None:
+    node = torch.randn(2, 4, 8, 8, requires_grad=True)
+    weight = torch.randn(4, 1, 5, 5, requires_grad=learns)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        depthwise_conv(node, weight, 2).sum().backward()
+    assert sum(tensor.shape == node.shape for tensor in kept) == images
+    assert (weight.grad is not None) == learns

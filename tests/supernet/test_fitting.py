@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -118,6 +120,17 @@ def test_each_epochs_loss_is_its_own(folder, make_trainer) -> None:
         losses = [record["train_loss"] for record in run.read_log()]
     assert len(losses) == 2
     assert losses[1] < 1.5 * losses[0]
+
+
+def test_checkpoints_are_so_many_seconds_apart(folder, make_trainer, monkeypatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: next(seconds))
+    written = []
+    monkeypatch.setattr(fitting, "atomic_write", lambda path, _: written.append(path.name))
+    with folder("run") as run:
+        fit(make_trainer(epochs=10), run, checkpoint_seconds=20, progress=False)
+    # A step asks for the time once, the end of an epoch thrice and a checkpoint once: some fifty seconds.
+    assert written.count("state.pt") == 2
 
 
 def test_a_finished_training_is_not_repeated(folder, make_trainer) -> None:
@@ -303,6 +316,15 @@ def test_divergence_is_noticed_between_epochs_and_checkpoints(folder, make_train
 
 
 # -------------------------------------------------------------------------------------------------------- damaged state
+
+
+@pytest.mark.parametrize("error", [MemoryError, PermissionError])
+def test_a_failure_of_the_machine_is_no_damage(error, folder, make_trainer, monkeypatch) -> None:
+    with folder("run") as run, contextlib.suppress(Interruption):
+        fit(interrupted_after(make_trainer(), 2), run, checkpoint_seconds=0.0, progress=False)
+    monkeypatch.setattr(torch, "load", Mock(side_effect=error))
+    with folder("run") as run, pytest.raises(error):
+        fit(make_trainer(), run, progress=False)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "code"])

@@ -243,12 +243,11 @@ def test_weighted_sums_and_joined_channels_differentiate_twice() -> None:
 
 
 def test_a_mixture_in_bfloat16_is_near_the_one_in_float32(make_network) -> None:
-    """With weights that bfloat16 cannot tell apart."""
     network = make_network("nasbench201", channels=4).float()
     images = _images().float()
 
-    def logits(shift: float, precision: torch.dtype) -> Tensor:
-        rows = torch.full((6, 5), 0.2 + shift, requires_grad=True)
+    def logits(precision: torch.dtype) -> Tensor:
+        rows = torch.full((6, 5), 0.2, requires_grad=True)
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             output = network(images, [Mixture(rows)] * 3).float()
         output.sum().backward()
@@ -256,7 +255,15 @@ def test_a_mixture_in_bfloat16_is_near_the_one_in_float32(make_network) -> None:
         assert rows.grad.abs().sum() > 0
         return output.detach()
 
-    torch.testing.assert_close(logits(0.0, torch.bfloat16), logits(0.0, torch.float32), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(logits(torch.bfloat16), logits(torch.float32), rtol=0.1, atol=0.1)
+
+
+def test_a_product_in_bfloat16_is_rounded_once() -> None:
+    """Not the weight before it, which would be one of the nearest 8 bits."""
+    weight, images = torch.tensor(0.2003), torch.randn(1, 2, 16, 16).bfloat16()
+    (found, again) = (weighted_sum([factor], [images]) for factor in (weight, weight.bfloat16().float()))
+    assert torch.equal(found, (images.double() * float(weight)).bfloat16())
+    assert not torch.equal(found, again)
 
 
 # ------------------------------------------------------------------------------------------------------------- messages

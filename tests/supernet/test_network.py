@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -297,6 +298,23 @@ def test_conv_weights_are_channels_last_in_network_and_subnet(make_network) -> N
         kernels = [p for p in module.parameters() if p.dim() == 4]
         assert kernels
         assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+def test_threads_draw_the_same_initial_weights_and_leave_the_global_generator() -> None:
+    search_space = NASBench201()
+    skeleton = search_space.supernet_skeleton(10, 8, channels=2, cells=1)
+    expected = CellNetwork.initialised(search_space, skeleton, 0).state_dict()
+    before = torch.random.get_rng_state()
+
+    def draw(_: int) -> CellNetwork:
+        network = CellNetwork.initialised(search_space, skeleton, 0)
+        network.subnet((3, 1, 2, 4, 3, 1))
+        return network
+
+    with ThreadPoolExecutor(4) as pool:
+        for network in pool.map(draw, range(8)):
+            assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_initialised_depends_on_the_seed_alone_and_leaves_the_global_generator() -> None:

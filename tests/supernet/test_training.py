@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections import Counter
 from typing import Any
 
@@ -21,9 +22,12 @@ from genas.supernet import (
     NetworkPath,
     PathSampler,
     PathSampling,
+    StandaloneSettings,
     SupernetTrainer,
     TrainingSettings,
+    train_standalone,
 )
+from genas.supernet.operations import Noise
 
 SEED = 11
 
@@ -116,7 +120,7 @@ def plain_training(network: CellNetwork, data: ImageData, chosen: TrainingSettin
 )
 def test_training_equals_a_plain_loop_around_sgd(changed, make_network, make_data) -> None:
     data, chosen, steps = make_data(), settings(**changed), 5
-    fast, slow = make_network(classes=4, affine=True), make_network(classes=4, affine=True)
+    fast, slow = make_network(classes=4, affine=True).eval(), make_network(classes=4, affine=True)
     start = weights_of(slow)
     trainer = SupernetTrainer(fast, data, chosen, seed=SEED)
     for _ in range(steps):
@@ -350,6 +354,49 @@ def test_bfloat16_trains_float32_weights_to_nearly_the_same_loss(make_network, m
         assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
         losses.append(trainer.mean_loss)
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_the_loss_of_narrow_logits_is_wide(make_network, make_data) -> None:
+    trainer = SupernetTrainer(make_network(classes=4), make_data(), settings(), seed=SEED)
+    loss = trainer.loss(torch.zeros(3, 4, dtype=torch.bfloat16), torch.arange(3))
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(math.log(4), abs=1e-6)
+
+
+def test_the_noise_operations_of_s4_differ_from_step_to_step_but_not_from_run_to_run(make_network, make_data) -> None:
+    def noises() -> list[Tensor]:
+        seen: list[Tensor] = []
+        network = make_network("s4", classes=4)
+        (noise, *_) = (module for module in network.modules() if isinstance(module, Noise))
+        noise.register_forward_hook(lambda _, __, output: seen.append(output.detach()))
+        trainer = SupernetTrainer(network, make_data(train=32), settings(batch_size=16), seed=SEED)
+        trainer.sampler = FixedPath(network.path((8,) * 28))  # type: ignore[assignment]
+        trainer.step()
+        trainer.step()
+        return seen
+
+    first, second = noises()
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.stack(noises()), torch.stack([first, second]))
+
+
+def test_an_auxiliary_head_is_not_passed_over(make_network, make_data) -> None:
+    network = make_network("darts", "darts-cifar", size=32, cells=6, auxiliary=True)
+    with pytest.raises(ValueError, match="has no loss for an auxiliary head; build the network with auxiliary=False"):
+        SupernetTrainer(network, make_data(), settings(), seed=SEED)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"precision": torch.bfloat16}])
+def test_a_standalone_training_has_the_given_seed_and_precision(changed, make_network, make_data) -> None:
+    data, chosen = make_data(), StandaloneSettings(epochs=1, batch_size=8)
+    weights = []
+    for options in ({"seed": 0}, {"seed": 0}, {"seed": 0, **changed}):
+        network = make_network(classes=4).subnet((3, 1, 2, 4, 3, 1)).float()
+        weights.append(
+            torch.cat([p.flatten() for p in train_standalone(network, data, chosen, **options).parameters()])
+        )
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_a_fixed_path_overfits_64_images(make_network, make_data) -> None:
