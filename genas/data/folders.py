@@ -38,11 +38,10 @@ T = TypeVar("T")
 def load_folder(request: Request) -> Source:
     """Read ``PATH/CLASS/*.png`` or ``PATH/train/CLASS/*``.
 
-    Beside ``PATH/train`` there may be ``PATH/valid`` (or ``val``) and ``PATH/test`` with the same classes, and no other
-    folder. Classes are
-    the folder names in alphabetical order. All images become one size: their own if they agree, else ``image_size``.
-    They are grey if all of them are, else RGB. Only the headers are read here; pixels are decoded when a split has been
-    made.
+    Beside ``PATH/train`` there may be ``PATH/valid`` (``val``, ``validation``) and ``PATH/test`` with the same classes,
+    and no other folder. Classes are the folder names in alphabetical order. All images become one size: their own if
+    they agree, else ``image_size``. They are grey if all of them are, else RGB. Only the headers are read here; pixels
+    are decoded when a split has been made.
 
     Args:
         request: Its argument is the path.
