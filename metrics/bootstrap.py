@@ -54,7 +54,8 @@ class RankingSettings:
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        top_count(1, self.top)
+        if not 0 < self.top <= 1:
+            raise ValueError(f"top must be above 0 and at most 1, but got {self.top}.")
         if self.trained < 1 or self.resamples < 0:
             raise ValueError(
                 f"trained must be at least 1 and resamples 0, but got {self.trained} and {self.resamples}."
@@ -96,8 +97,8 @@ def ranking_statistics(
     Returns:
         ``tau``, ``legacy_tau`` (without an interval: the order of a resample means nothing), ``spearman``, ``top_tau``,
         ``regret`` of the best and ``top_regret`` of the ``trained`` best in percentage points (without intervals: a
-        bootstrap does not hold for extremes), ``precision`` at the share ``top``. Those of resamples refer to the
-        resample: its own ``top``.
+        bootstrap does not hold for extremes; NaN where all would be trained), ``precision`` at the share ``top``. Those
+        of resamples refer to the resample: its own ``top``.
 
     Raises:
         ValueError: As :func:`genas.metrics.ranking.kendall_tau`.
@@ -116,7 +117,7 @@ def ranking_statistics(
         ),
         "legacy_tau": Estimate(kendall_tau(score_levels, truth_levels, "legacy")),
         "regret": Estimate(regret(score_levels, truth)),
-        "top_regret": Estimate(regret(score_levels, truth, min(settings.trained, n))),
+        "top_regret": Estimate(regret(score_levels, truth, settings.trained) if settings.trained < n else math.nan),
     }
     for name, statistic in by_order.items():
         again = [statistic(score_levels[rows], truth_levels[rows]) for rows in resamples]

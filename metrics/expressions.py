@@ -113,6 +113,12 @@ class _Expression:
             ) from None
 
     def _metric(self, node: ast.expr) -> Metric:
+        match node:
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                raise ValueError(
+                    f"A metric takes no minus: a lower loss is a higher score already. Write "
+                    f"{self._source(operand)!r} instead of {self._source(node)!r}."
+                )
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         if not isinstance(call.func, ast.Name):
             raise self._malformed()

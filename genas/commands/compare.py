@@ -16,6 +16,7 @@ from genas.commands.paths import listed_folders
 from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
 from genas.commands.search_summary import Truth
+from genas.errors import RunError
 from genas.runs import Run, leaves
 from genas.spaces import space as space_by_name
 from genas.tables import load_table
@@ -104,11 +105,16 @@ class SeedResults:
             Its results.
 
         Raises:
-            RunError: If it is not a run folder.
+            RunError: If it is not a run folder, or its result is damaged.
             ValueError: If its run is of another kind or unfinished.
         """
         run = Run.open(folder)
-        summary = json_format.loads(run.result.read_text(encoding="utf-8")) if run.result.exists() else {}
+        try:
+            summary = json_format.loads(run.result.read_text(encoding="utf-8")) if run.result.exists() else {}
+        except ValueError as error:
+            raise RunError(
+                f"{run.result} is damaged ({error}); make it again with the same genas search command."
+            ) from error
         if run.config.get("command") != "search" or "runs" not in summary:
             raise ValueError(
                 f"{folder} must be the folder of a finished genas search of several seeds, but is not; search with "
@@ -242,9 +248,12 @@ def _note_unknown(accuracies: Accuracies) -> None:
 
 
 def _names(searches: Sequence[SeedResults]) -> list[str]:
-    """The titles, with the folders where titles alone do not tell the searches apart."""
-    titles = [each.title for each in searches]
-    return [f"{each.title} ({each.folder.name})" if titles.count(each.title) > 1 else each.title for each in searches]
+    """The titles, with the folders, by name or by path, where titles alone do not tell the searches apart."""
+    names = [each.title for each in searches]
+    for place in (lambda folder: folder.name, str):
+        longer = [f"{each.title} ({place(each.folder)})" for each in searches]
+        names = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+    return names
 
 
 def _check_alike(searches: Sequence[SeedResults]) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from genas import spaces
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
+from genas.errors import MissingInputError
 from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, context_cost
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
@@ -168,12 +169,15 @@ def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Seq
         KeyError: If a table lacks one of the architectures.
     """
     for metric in metrics:
-        needed = {each for found in metric.needs(context, architectures[:1]).values() for each in found}
-        for each in needed:
-            each.check(context)
-        if not needed:
-            metric.score(context, architectures)
         check_inputs(context, metric.parts, architectures)
+        try:
+            needed = {each for found in metric.needs(context, architectures[:1]).values() for each in found}
+            for each in needed:
+                each.check(context)
+            if not needed:
+                metric.score(context, architectures)
+        except MissingInputError as error:
+            raise MissingInputError(f"{metric.name}: {error}") from error
 
 
 def measure(

@@ -75,7 +75,7 @@ def na_tables(
     if out is not None:  # before minutes of work
         out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
-    truths = _named(ground.default_truths() if truth is None else [ground.find(text) for text in truth])
+    truths = _named(ground.default_truths() if not truth else [ground.find(text) for text in truth])
     settings = {
         "table": table,
         "search": search,

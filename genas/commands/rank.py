@@ -270,17 +270,17 @@ def _place(out: Path | None, folders: Sequence[Path], table: Table, settings: Ma
     return folders[0] / "rankings" / f"{name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 
-def _trained_on(folders: Sequence[Path], data: str | None) -> dict[str, str]:
-    """Data sets on which the supernets were trained, or untrained networks are run, by the networks' names."""
+def _trained_on(folders: Sequence[Path], data: str | None) -> list[tuple[str, str]]:
+    """Names of the networks, and the data set on which each was trained, or is run untrained."""
     if data is not None:
-        return {"untrained networks": dataset_of(data)}
-    return {folder.name: dataset_of(open_supernet(folder)[1].data) for folder in folders}
+        return [("untrained networks", dataset_of(data))]
+    return [(folder.name, dataset_of(open_supernet(folder)[1].data)) for folder in folders]
 
 
-def _note_other_data(trained_on: Mapping[str, str], columns: Sequence[Column]) -> None:
+def _note_other_data(trained_on: Sequence[tuple[str, str]], columns: Sequence[Column]) -> None:
     """Note in one line that metrics saw other images than those of the truth."""
     others = []
-    for name, dataset in trained_on.items():
+    for name, dataset in trained_on:
         strange = [str(column) for column in columns if not is_part(column.dataset, dataset)]
         if strange:
             others.append(f"{name} saw {dataset}, not the images of {', '.join(strange)}")

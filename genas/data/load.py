@@ -98,6 +98,8 @@ def load_data(
         if value is not None and value < 1:
             raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit.")
     kind, _, argument = name.partition(":")
+    if name not in LOADERS and Path(name).expanduser().is_dir():
+        raise ValueError(f"{name} is a folder; to read images from it, write folder:{name}.")
     root = None if data_root is None else Path(data_root)
     source = LOADERS[kind](Request(name, argument, root, download, image_size))
     if max_train is not None and max_train < len(source.class_names):

@@ -184,7 +184,7 @@ class Ranking:
             "Spearman",
             f"tau top {share}",
             "regret",
-            f"regret of {min(settings.trained, len(self.truth))}",
+            f"regret of {settings.trained}",
         ]
         rows = [
             [

@@ -9,6 +9,7 @@ accuracies.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ def read_table_file(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
         raise FileNotFoundError(f"A table is a file, but {path} is a folder; that of genas build-table has table.npz.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no table at {path}; make one with genas import-table.")
+    if not zipfile.is_zipfile(path):
+        raise TableError(
+            f"{path} is no genas table, or a truncated one; genas import-table makes one, of a CSV file too."
+        )
     try:
         arrays = read_npz(path)
     except ValueError as error:

@@ -146,6 +146,16 @@ def test_searches_of_one_title_are_told_apart(tmp_path: Path, capsys: pytest.Cap
     assert "darts (large) and darts (small) differ in method.flatness.rho" in shown.err
 
 
+def test_searches_of_one_title_and_one_folder_name_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (searched(tmp_path / place / "run", "darts", {0: 2000}) for place in "ab")
+    assert compare(f"{first},{second}") == 0
+    shown = capsys.readouterr().out
+    assert f"darts ({first})" in shown
+    assert f"darts ({second})" in shown
+
+
 def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = searched(tmp_path / "a", "darts", {0: 2000})
     twin = searched(tmp_path / "a2", "darts", {0: 2000})
@@ -153,11 +163,14 @@ def test_wrong_folders_and_columns_are_refused(tmp_path: Path, table: Path, caps
     elsewhere = searched(tmp_path / "c", "darts", {0: 2000}, truth="other/test/10")
     rebuilt = searched(tmp_path / "e", "darts", {0: 2000}, table="another table")
     Run.create(tmp_path / "d", {"command": "search"}).close()
+    damaged = searched(tmp_path / "f", "darts", {0: 2000})
+    Run.open(damaged).result.write_text("")
     for words, message in [
         ([str(base)], "At least two folders must be given to compare"),
         ([f"{base},{base}"], "each once"),
         ([f"{base},{tmp_path / 'none'}"], "none"),
         ([f"{base},{tmp_path / 'd'}"], "search with --seeds first"),
+        ([f"{base},{damaged}"], "result.json is damaged (Expecting value: line 1 column 1 (char 0)); make it again"),
         ([f"{base},{strange}"], "in one space, but darts (a) was in nasbench201 and darts (b) in s1"),
         ([f"{base},{elsewhere}"], "looked up in the same column"),
         ([f"{base},{rebuilt}"], "of the same table, but were not; give --table"),

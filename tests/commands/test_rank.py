@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import runpy
 import shutil
@@ -17,7 +19,7 @@ import yaml
 from genas.cli import main
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
-from genas.commands.rank import split_expressions
+from genas.commands.rank import _note_other_data, split_expressions
 from genas.commands.ranking_sample import is_whole, sample
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
@@ -307,6 +309,16 @@ def test_by_default_the_mean_test_accuracies_of_the_longest_trainings(
     assert [each["noise_ceiling"] is None for each in found] == [True, False]
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
     assert notes == ["note: the truth is of another data set: run saw digits, not the images of cifar10/test/9."]
+
+
+def test_supernets_of_one_folder_name_are_noted_each() -> None:
+    """The last one is no better than the first."""
+    trained_on = [("net", "digits"), ("net", "cifar10")]
+    for order in (trained_on, trained_on[::-1]):
+        printed = io.StringIO()
+        with contextlib.redirect_stderr(printed):
+            _note_other_data(order, [Column("cifar10", "test", 9)])
+        assert printed.getvalue().endswith("net saw digits, not the images of cifar10/test/9.\n")
 
 
 def test_infinite_and_missing_scores_are_counted(
@@ -615,7 +627,7 @@ def test_wrong_requests(
     [
         ("none", ["--out", "x", "--no-baselines"], "must be a metric or a baseline"),
         ("none", [], "needs a folder for its results"),
-        ("none", ["--out", "x", "--metrics", "angle"], "needs a trained supernet"),
+        ("none", ["--out", "x", "--metrics", "random,angle"], "angle: This metric needs a trained supernet"),
         ("none", ["--out", "x", "--data", "digits", "--metrics", "loss"], "needs a trained supernet"),
         ("none", ["--out", "x", "--metrics", "naswot"], "needs images"),
         ("none", ["--out", "x", "--metrics", "macs"], "needs images"),

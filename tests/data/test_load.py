@@ -106,6 +106,11 @@ def test_rectangles_need_an_image_size(write_npz: Writer) -> None:
     assert load_data(f"npz:{path}", image_size=6).image_size == 6
 
 
+def test_a_folder_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder; to read images from it, write folder:/"):
+        load_data(str(tmp_path))
+
+
 def test_unknown_name_suggests_and_lists() -> None:
     with pytest.raises(
         KeyError, match=r"no data set named 'cifar-10'. Did you mean 'cifar10'\? Known: .*digits.*folder.*npz"

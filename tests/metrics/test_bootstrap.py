@@ -142,15 +142,17 @@ def test_a_metric_that_ranks_nothing_has_no_interval_either() -> None:
     assert found["regret"].value == pytest.approx(truth.max() - truth.mean())
 
 
-def test_small_samples_train_at_most_all() -> None:
-    scores, truth = sample(5)
-    assert ranking_statistics(scores, truth, resample(5, 3, np.random.default_rng(0)))["top_regret"].value == 0
+def test_where_all_are_trained_nothing_is_regretted_nor_told() -> None:
+    for number, known in ((10, False), (11, True)):
+        scores, truth = sample(number)
+        found = ranking_statistics(scores, truth, resample(number, 3, np.random.default_rng(0)))["top_regret"].value
+        assert math.isnan(found) is not known
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"top": 0.0}, "fraction must be above 0"),
+        ({"top": 0.0}, "top must be above 0 and at most 1, but got 0.0"),
         ({"trained": 0}, "trained must be at least 1 and resamples 0, but got 0 and 200"),
         ({"resamples": -1}, "but got 10 and -1"),
         ({"level": 1.0}, "level must lie between 0 and 1, but got 1.0"),

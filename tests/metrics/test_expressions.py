@@ -245,6 +245,12 @@ def test_inside_a_pool_join_terms_are_added(join: Join) -> None:
     assert pool.terms[0].metric == Neighborhood(Combined((Term(Angle()), Term(Loss())), "sum"))
 
 
+@pytest.mark.parametrize("text", ["-loss", "angle+-loss"])
+def test_a_minus_is_shown_but_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match=r"A metric takes no minus: .* Write 'loss' instead of '-loss'"):
+        parse_metric(text)
+
+
 def test_a_text_that_python_would_read_otherwise_is_to_be_quoted() -> None:
     with pytest.raises(TypeError, match=r"column of table must be str, .* Write it in quotes: column='a-b/test/9'"):
         parse_metric("table(column=a-b/test/9)")
