@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +42,7 @@ from genas.metrics import (
     parse_terms,
     table_fingerprints,
 )
-from genas.runs import Run
+from genas.runs import Run, leaves
 from genas.scores import ScoreStore
 from genas.search import (
     Batch,
@@ -220,16 +222,30 @@ def _folder_name(
     return "-".join([expression, *unusual, *limited, str(seed)])
 
 
-def _names_within(metric: Metric) -> set[str]:
-    return {metric.name}.union(*(_names_within(part) for part in metric.parts))
+def _within(metric: Metric) -> Iterator[Metric]:
+    yield metric
+    for part in metric.parts:
+        yield from _within(part)
 
 
 def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
-    """An option of a metric that is not used would do nothing."""
-    used = _names_within(metric)
+    """An option of a metric that is not used, or that sets its own value in the text, would do nothing."""
     for name, options in {"angle": "repeat_dilated_weight", "flatness": "noise, alpha and epsilon"}.items():
-        if name not in used and own[name] != type(own[name])():
-            raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
+        used = [_settings(each) for each in _within(metric) if each.name == name]
+        default = _settings(type(own[name])())
+        for option, value in _settings(own[name]).items():
+            if value == default[option]:
+                continue
+            if not used:
+                raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
+            if all(each.get(option, default[option]) != value for each in used):
+                raise ValueError(f"{option} would do nothing, as each {name} in the metric has its own; leave it out.")
+
+
+def _settings(metric: Metric) -> dict[str, Any]:
+    """The arguments of a metric by their full names, like ``noise.kind``."""
+    assert dataclasses.is_dataclass(metric)
+    return dict(leaves(dataclasses.asdict(metric)))
 
 
 def _constraint(

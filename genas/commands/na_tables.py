@@ -73,6 +73,8 @@ def na_tables(
         raise ValueError(f"penalty must be a non-negative number, but got {penalty}.")
     ground = load_table(table)
     if out is not None:  # before minutes of work
+        if out.is_dir():
+            raise ValueError(f"out must be a file, but {out} is a folder; give {out / 'na.json'}.")
         out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
     truths = _named(ground.default_truths() if not truth else [ground.find(text) for text in truth])

@@ -18,7 +18,7 @@ from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.seeding import generator
 from genas.spaces import Architecture, NASBench201, SearchSpace
-from genas.spaces.neighborhoods import is_listable
+from genas.spaces.neighborhoods import all_architectures, is_listable
 from genas.tables import Column, Table
 
 _SAMPLES = 300
@@ -87,7 +87,7 @@ def is_whole(space: SearchSpace, architectures: Sequence[Architecture]) -> bool:
     if not is_listable(space):
         return False
     known = set(map(space.unique_key, architectures))
-    return all(space.unique_key(each) in known for each in space.architectures())
+    return all(space.unique_key(each) in known for each in all_architectures(space))
 
 
 @final

@@ -224,6 +224,7 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
             "Each truth must be given once, but got cifar10/test/200, ci",
         ),
         ("nowhere", [], "no table at"),
+        ("like", ["--out", "."], "out must be a file, but . is a folder; give na.json."),
     ],
 )
 def test_wrong_arguments_say_what_to_do(

@@ -399,6 +399,8 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
         (["--metric", "angle"], "but no metric here evaluates them; leave it out"),
         (["--searcher", "random"], "a random search has population and generations; leave out others"),
         (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
+        (["--metric", "flatness(alpha=0.5)", "--alpha", "2"], "alpha would do nothing, as each flatness in the metric"),
+        (["--metric", "flatness(stds=[1e-3])", "--noise.stds", "[2e-3]"], "noise.stds would do nothing, as each flat"),
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
         (["--top", "0"], "top must be at least 1"),
         (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
