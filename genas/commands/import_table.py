@@ -54,7 +54,6 @@ def import_table(
         raise ValueError(f"The file of a table must be named *.npz, but got {out}.")
     if not source.exists():
         raise FileNotFoundError(f"There is no file or folder {source}.")
-    out.parent.mkdir(parents=True, exist_ok=True)  # before minutes of reading
     found = _kind(source) if kind == "auto" else kind
     if found == "csv":
         imported = import_csv(
@@ -70,6 +69,7 @@ def import_table(
             raise ValueError(f"--space, --architecture and --isomorphic are for any CSV file, but this is {found}.")
         chosen = None if columns is None else [Column.parse(text) for text in columns]
         imported = _import_nasbench201(source, found, chosen, partial, progress)
+    out.parent.mkdir(parents=True, exist_ok=True)
     imported.save(out)
     say(describe(imported))
     say(f"\n{out}: {out.stat().st_size / 1000:.0f} kB")

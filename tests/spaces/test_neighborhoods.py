@@ -79,8 +79,9 @@ def test_more_samples_than_members_give_them_all() -> None:
         assert sorted(found) == sorted(neighborhood(NB201, centre))
 
 
-def test_members_that_no_walk_comes_to_are_drawn_too() -> None:
+def test_members_that_no_walk_comes_to_are_drawn_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two operations an edge, a walk of two moves cannot end at all that lies nearer."""
+    monkeypatch.setattr("genas.spaces.neighborhoods._MISSES", 30)  # after seconds they would have come to all others
     where, rng = space("s2"), np.random.default_rng(0)
     centre = where.sample(rng)
     everything = neighborhood(where, centre, 2)
