@@ -414,8 +414,7 @@ def test_options_that_would_do_nothing_are_refused(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("of", ["standalone", "subnet"])
-@pytest.mark.parametrize("limited", ["macs", "params"])
+@pytest.mark.parametrize(("limited", "of"), [("macs", "standalone"), ("params", "subnet")])
 def test_a_limit_is_on_the_network_that_it_is_meant_for(
     supernet: Path, tmp_path: Path, of: CostOf, limited: str
 ) -> None:
