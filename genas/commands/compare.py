@@ -15,7 +15,7 @@ import numpy as np
 from genas.commands.paths import listed_folders
 from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
-from genas.commands.search_summary import Truth
+from genas.commands.truth import Truth
 from genas.errors import RunError
 from genas.runs import Run, leaves
 from genas.spaces import space as space_by_name
@@ -218,12 +218,9 @@ def _looked_up(searches: Sequence[SeedResults], table: str | None, truth: Sequen
     space, found = space_by_name(searches[0].config["space"]), {}
     if not truth and {each.truth for each in searches} == {None}:
         truth = [str(column) for column in load_table(str(table)).default_truths()]
-    for text in truth or _as_found(searches):
-        known = Truth.load(table, text, space, "")
-        assert known is not None  # it is only without both table and text
-        column = str(known.column)
-        found[column] = [
-            {seed: known.metrics(tuple(best["genes"])).get(column) for seed, best in each.best.items()}
+    for known in Truth.load(table, list(truth or _as_found(searches)), space, ""):
+        found[str(known.column)] = [
+            {seed: known.place(tuple(best["genes"]))["accuracy"] for seed, best in each.best.items()}
             for each in searches
         ]
     return found
@@ -236,7 +233,9 @@ def _as_found(searches: Sequence[SeedResults]) -> Accuracies:
             "The searches must have been looked up in the same column of the same table, but were not; give --table, "
             "and --truth with the columns, now."
         )
-    return {column: [{seed: best["metrics"].get(column) for seed, best in each.best.items()} for each in searches]}
+    return {
+        column: [{seed: best["truth"][column]["accuracy"] for seed, best in each.best.items()} for each in searches]
+    }
 
 
 def _note_unknown(accuracies: Accuracies) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,8 +21,10 @@ from genas.commands.evaluation import (
     refuse_unread,
     worker_pool,
 )
-from genas.commands.reporting import say, table
+from genas.commands.reporting import say
+from genas.commands.reporting import table as text_table
 from genas.commands.results import draw_best, result_entry, short_name
+from genas.commands.truth import Truth
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json
 from genas.metrics import (
@@ -57,7 +59,7 @@ from genas.search import (
 from genas.seeding import generator
 from genas.spaces import SearchSpace
 from genas.spaces.neighborhoods import is_listable
-from genas.supernet.project import TrainedSupernet, load_supernet
+from genas.supernet.project import TrainedSupernet, load_supernet, open_supernet
 
 SearcherName = Literal["evolution", "random", "exhaustive"]
 
@@ -81,6 +83,8 @@ def evolve(
     max_params: int | None = None,
     cost_of: CostOf = "standalone",
     skip_twins: bool = False,
+    table: str | None = None,
+    truth: tuple[str, ...] = (),
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -119,6 +123,9 @@ def evolve(
             subnet.
         skip_twins: Score no two architectures that are the same path of the supernet, such as cells of NAS-Bench-201
             that differ in dead edges. The published codes score both.
+        table: Ground truth in which the best architectures are looked up: a file, or shipped for the table of genas.
+        truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
+            accuracy on the supernet's data set.
         seed: Root seed of the search and of the weight noise.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
@@ -178,6 +185,7 @@ def evolve(
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
+    truths = Truth.load(table, truth, trained.network.space, open_supernet(run)[1].data)
     constraint = _constraint(trained, max_macs, max_params, cost_of)
     untried = Context(trained, scoring, seed=seed)
     check_inputs(untried, [scored_by], [untried.space.sample(generator(seed, "input check"))])
@@ -201,10 +209,10 @@ def evolve(
         )
         parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
         asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed, "cost_of": cost_of}
-        result = {**asked, **_result(context, parts, found, cost_of)}
+        result = {**asked, **_result(context, parts, found, cost_of, truths)}
         write_json(opened.result, result)
         draw_best(opened, context.space, found.best, f"{metric}, seed {seed}")
-        _report(context, result)
+        _report(context, result, truths)
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
@@ -290,7 +298,9 @@ def _summary(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cost_of: CostOf) -> dict[str, Any]:
+def _result(
+    context: Context, parts: dict[str, Metric], found: SearchResult, cost_of: CostOf, truths: Sequence[Truth]
+) -> dict[str, Any]:
     architectures = [architecture for architecture, _ in found.top]
     values = {name: part.values(context, architectures).tolist() for name, part in parts.items()}
     entries = [
@@ -301,6 +311,7 @@ def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cos
             score=score,
             metrics={name: column[rank] for name, column in values.items()},
             cost=architecture_cost(context.supernet, architecture, cost_of),
+            truths=truths,
         )
         for rank, (architecture, score) in enumerate(found.top)
     ]
@@ -314,7 +325,7 @@ def _result(context: Context, parts: dict[str, Metric], found: SearchResult, cos
     }
 
 
-def _report(context: Context, result: dict[str, Any]) -> None:
+def _report(context: Context, result: dict[str, Any], truths: Sequence[Truth]) -> None:
     names = list(result["best"]["metrics"])
     shown = "index" if "index" in result["best"] else "genes"
     rows = [
@@ -325,6 +336,7 @@ def _report(context: Context, result: dict[str, Any]) -> None:
             f"{entry['params'] / 1e6:.3f} M",
             f"{entry['macs'] / 1e6:.1f} M",
             short_name(entry),
+            *["-" if place["accuracy"] is None else f"{place['accuracy']:.2f}" for place in entry["truth"].values()],
         ]
         for entry in result["top"]
     ]
@@ -332,5 +344,7 @@ def _report(context: Context, result: dict[str, Any]) -> None:
         f"{result['evaluations']} architectures of {context.space.name} scored by {result['metric']}: "
         f"{result['finished_because']}.\n"
     )
-    say(table(["rank", "score", *names, "params", "macs", shown], rows))
+    say(text_table(["rank", "score", *names, "params", "macs", shown, *(str(each.column) for each in truths)], rows))
     say(f"\nbest: {result['best']['architecture']}")
+    for known in truths:
+        say(known.text(tuple(result["best"]["genes"])))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from genas.commands.truth import Truth
 from genas.report import draw_architecture
 from genas.runs import Run
 from genas.spaces import Architecture, Cost, NASBench201, SearchSpace
@@ -18,6 +19,7 @@ def result_entry(
     score: float | None,
     metrics: Mapping[str, float],
     cost: Cost,
+    truths: Iterable[Truth],
 ) -> dict[str, Any]:
     """The entry of one architecture in ``result.json``.
 
@@ -28,6 +30,7 @@ def result_entry(
         score: Score that it was ranked by; ``None`` where the search has no scores.
         metrics: Other numbers by name.
         cost: Parameters and macs.
+        truths: Columns of ground truth, for its accuracy and rank in each.
 
     Returns:
         Plain values.
@@ -42,6 +45,7 @@ def result_entry(
         "metrics": dict(metrics),
         "params": cost.params,
         "macs": cost.macs,
+        "truth": {str(truth.column): truth.place(architecture) for truth in truths},
     }
 
 

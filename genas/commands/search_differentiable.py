@@ -16,8 +16,9 @@ from genas.commands.method_record import described, recorded
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.commands.results import draw_best, result_entry
-from genas.commands.search_summary import Truth, report_runs, summarize
+from genas.commands.search_summary import report_runs, summarize
 from genas.commands.settings_options import SettingsChanges
+from genas.commands.truth import Truth
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.errors import TrainingDiverged
@@ -113,7 +114,7 @@ def search_differentiable(
         where.type,
         facts["precision"],
     )
-    known = Truth.load(table, truth, search_space, data)
+    known = next(iter(Truth.load(table, [] if truth is None else [truth], search_space, data)), None)
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
     say(f"{plan.title} on {space}: {described(named)}")
@@ -240,8 +241,9 @@ class _Work:
             1,
             architecture,
             score=None,
-            metrics={} if self.truth is None else self.truth.metrics(architecture),
+            metrics={},
             cost=cost(space, skeleton, architecture),
+            truths=[] if self.truth is None else [self.truth],
         )
         return {
             "method": self.plan.name,
@@ -262,8 +264,6 @@ class _Work:
         if result["disconnected"]:
             say("No path connects input and output of a cell: the network can only guess.")
         say(f"{best['params'] / 1e6:.3f} M params, {best['macs'] / 1e6:.1f} M macs, {skips} skip connections")
-        if self.truth is not None and not best["metrics"]:
-            say(f"{self.truth.column}: the table does not have this architecture")
-        for name, value in best["metrics"].items():
-            say(f"{name}: {value:.2f} %")
+        if self.truth is not None:
+            say(self.truth.text(tuple(best["genes"])))
         say(f"\nresult:  {run.result}\npicture: {run.figures / 'best.svg'}\n")

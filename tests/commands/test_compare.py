@@ -32,7 +32,7 @@ def searched(
             "seed": seed,
             "best": {
                 "genes": list(space.from_index(index)),
-                "metrics": {} if truth is None else {truth: index / 200},
+                "truth": {} if truth is None else {truth: {"accuracy": index / 200}},
             },
         }
         for seed, index in found.items()

@@ -27,6 +27,7 @@ from genas.scores import ScoreStore
 from genas.search import RandomSearch, search
 from genas.spaces import NASBench201, space
 from genas.supernet.project import load_supernet
+from genas.tables import Column, Table
 
 TRAIN = [
     "--data",
@@ -107,14 +108,25 @@ def test_training_leaves_a_whole_run(supernet: Path) -> None:
     assert 0 <= result(supernet)["subnets"]["mean_accuracy"] <= 1
 
 
-def test_an_exhaustive_search_ranks_the_whole_space(supernet: Path, tmp_path: Path) -> None:
+def test_an_exhaustive_search_ranks_the_whole_space(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--metric", "angle+2*count(live=True)", "--searcher", "exhaustive", "--join", "rank"]
+    cells = list(NASBench201().architectures())
+    truths = {Column(name, "test", 200): {cell: 50 + sum(cell) for cell in cells} for name in ("digits", "other")}
+    table = Table.from_accuracies(NASBench201(), "sums", "", "", truths)
+    table.save(tmp_path / "sums.npz")
+    words += ["--table", str(tmp_path / "sums.npz"), "--truth", "digits,other"]
     assert run("evolve", supernet, *words, "--out", tmp_path / "out", *EVOLVE[-5:]) == 0
-    found, cells = result(tmp_path / "out"), list(NASBench201().architectures())
+    found = result(tmp_path / "out")
     assert found["evaluations"] == len(cells)
     context = metric_context.Context(load_supernet(supernet), ScoringSettings())
     expected = parse_metric("angle+2*count(live=True)", join="rank").score(context, cells)
     assert found["best"]["score"] == expected[cells.index(tuple(found["best"]["genes"]))] == expected.max()
+    accuracy = 50 + sum(found["best"]["genes"])
+    place = {"accuracy": accuracy, "rank": 1 + sum(50 + sum(cell) > accuracy for cell in cells), "of": len(cells)}
+    assert found["best"]["truth"] == {"digits/test/200": place, "other/test/200": place}
+    assert f"other/test/200: {accuracy:.2f} %, rank {place['rank']:,} of 15,625" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -403,6 +415,7 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
         (["--metric", "flatness(stds=[1e-3])", "--noise.stds", "[2e-3]"], "noise.stds would do nothing, as each flat"),
         (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
         (["--top", "0"], "top must be at least 1"),
+        (["--truth", "digits"], "give --table, too, for digits"),
         (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
         (["--metric", "flatness", "--join", "standardized"], "join=standardized joins several metrics in one"),
     ],

@@ -17,7 +17,8 @@ import genas.registry
 from genas.cli import main
 from genas.commands.method_options import MethodChanges
 from genas.commands.search_differentiable import search_differentiable
-from genas.commands.search_summary import Truth, report_runs, summarize
+from genas.commands.search_summary import report_runs, summarize
+from genas.commands.truth import Truth
 from genas.errors import TrainingDiverged
 from genas.runs import Run
 from genas.search.differentiable import METHODS, DifferentiableSearch
@@ -160,7 +161,7 @@ def test_the_loss_of_a_second_order_search_has_its_own_name(tmp_path: Path) -> N
 
 def test_the_truth_may_be_another_column(tmp_path: Path, table: Path) -> None:
     assert run("search", tmp_path / "run", "--table", table, "--truth", "other", *WORDS) == 0
-    assert result(tmp_path / "run")["best"]["metrics"] == {"other/test/10": 50.0}
+    assert result(tmp_path / "run")["best"]["truth"] == {"other/test/10": {"accuracy": 50.0, "rank": 1, "of": 15625}}
 
 
 def test_the_table_that_comes_with_genas(tmp_path: Path) -> None:
@@ -173,12 +174,13 @@ def test_the_table_that_comes_with_genas(tmp_path: Path) -> None:
     expected = shipped.values(truth, [tuple(run["best"]["genes"]) for run in summary["runs"]], missing="nan")
     assert [np.nan if value is None else value for value in summary["values"]] == pytest.approx(expected, nan_ok=True)
     known = shipped.covered(truth)[0]
-    assert Truth(shipped, truth).metrics(known) == {str(truth): shipped.values(truth, [known])[0]}
+    assert Truth(shipped, truth).place(known)["accuracy"] == shipped.values(truth, [known])[0]
 
 
 def test_the_mean_says_which_results_are_not_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    entry = {"best": {"metrics": {}, "genes": [1]}, "seed": 0, "epoch": 1, "skips": {}, "disconnected": False}
-    known = {**entry, "best": {"metrics": {"digits/test/10": 60.0}, "genes": [1]}, "seed": 1}
+    lacking, there = ({"genes": [1], "truth": {"digits/test/10": {"accuracy": value}}} for value in (None, 60.0))
+    entry = {"best": lacking, "seed": 0, "epoch": 1, "skips": {}, "disconnected": False}
+    known = {**entry, "best": there, "seed": 1}
     column = Column("digits", "test", 10)
     truth = Truth(Table.from_accuracies(NASBench201(), "one", "", "", {column: {(1,) * 6: 60.0}}), column)
     summary = summarize("darts", [0, 1], [entry, known], truth)

@@ -1,0 +1,43 @@
+"""Accuracies and ranks of what a search has found."""
+
+from __future__ import annotations
+
+import pytest
+
+from genas.commands.truth import Truth
+from genas.spaces import NASBench201
+from genas.tables import Column, Table
+
+SPACE = NASBench201()
+A, B = Column("cifar10", "test", 200), Column("cifar100", "test", 200)
+FOUR = [SPACE.from_index(index) for index in (100, 200, 300, 400)]
+
+
+@pytest.fixture
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of four cells, two are equally good; the second column lacks one."""
+    place = tmp_path_factory.mktemp("table") / "four.npz"
+    columns = {
+        A: dict(zip(FOUR, (90.0, 93.0, 93.0, 91.0), strict=True)),
+        B: dict(zip(FOUR[:3], (70.0, 60.0, 50.0), strict=True)),
+    }
+    Table.from_accuracies(SPACE, "four", "", "", columns).save(place)
+    return str(place)
+
+
+def test_equal_accuracies_share_the_better_rank(path: str) -> None:
+    (truth,) = Truth.load(path, [], SPACE, "cifar10")
+    assert truth.column == A
+    assert [truth.place(cell)["rank"] for cell in FOUR] == [4, 1, 1, 3]
+    assert truth.text(FOUR[3]) == "cifar10/test/200: 91.00 %, rank 3 of 4"
+
+
+def test_what_the_table_lacks_has_no_rank(path: str) -> None:
+    _, truth = Truth.load(path, ["cifar10", "cifar100"], SPACE, "digits")
+    assert truth.place(FOUR[3]) == {"accuracy": None, "rank": None, "of": 3}
+    assert truth.text(FOUR[3]) == "cifar100/test/200: the table does not have this architecture"
+
+
+def test_a_truth_is_given_once(path: str) -> None:
+    with pytest.raises(ValueError, match="Each truth must be given once, but got cifar10, cifar10/test"):
+        Truth.load(path, ["cifar10", "cifar10/test"], SPACE, "digits")
