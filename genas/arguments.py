@@ -16,11 +16,12 @@ from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hi
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from genas.command_line import CommandLine
 from genas.spelling import Spelling, UsageError, dashed, recipes
 
 
-def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of a function, read from its command line and configuration files.
+def read_command_line(function: Callable[..., object], prog: str, argv: Sequence[str]) -> CommandLine:
+    """Read the arguments of a function from its command line and configuration files.
 
     Args:
         function: Typed and documented. Its parameters without a default are positional, its frozen dataclasses become
@@ -29,15 +30,16 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
         argv: The words after them. Options win over ``--config``, a later option over an earlier one.
 
     Returns:
-        Names to values, dataclasses built.
+        The function and its arguments, ready to be called.
 
     Raises:
         UsageError: If an option is unknown, ambiguous or has no valid value, or if an argument is missing.
     """
     spelling = Spelling(dict(_types(get_type_hints(function))), prog)
     parser = _make_parser(function, prog, spelling)
+    words = spelling.in_full(argv)
     try:
-        values = parser.parse_args(spelling.in_full(argv))
+        values = parser.parse_args(words)
         values.pop("config", None)
         _check_groups(values, spelling)
         arguments = vars(parser.instantiate(values))
@@ -46,7 +48,9 @@ def read_arguments(function: Callable[..., object], prog: str, argv: Sequence[st
     except ValueError as error:  # a dataclass refuses its values
         raise UsageError(str(error)) from error
     # A shell reads ~ at the beginning of a word only, and not in a configuration file.
-    return {name: value.expanduser() if isinstance(value, Path) else value for name, value in arguments.items()}
+    arguments = {name: value.expanduser() if isinstance(value, Path) else value for name, value in arguments.items()}
+    typed = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+    return CommandLine(function, arguments, frozenset(typed))
 
 
 def _check_groups(values: Namespace, spelling: Spelling) -> None:

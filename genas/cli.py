@@ -91,17 +91,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: Verb, prog: str, words: Sequence[str]) -> int:
-    from genas.arguments import read_arguments  # jsonargparse is not needed for `genas --help`
+    from genas.arguments import read_command_line  # jsonargparse is not needed for `genas --help`
 
     function: Callable[..., Any] = getattr(import_module(verb.module), verb.function)
     try:
-        arguments = read_arguments(function, prog, words)
+        line = read_command_line(function, prog, words)
     except SystemExit:  # --help and --print-config have printed what they were asked for
         sys.stdout.flush()
         return 0
     except UsageError as error:
         return _report(prog, f"{error}\nSee {prog} --help.", USAGE)
-    function(**arguments)
+    line.call()
     sys.stdout.flush()
     return 0
 

@@ -34,6 +34,22 @@ class TableError(GenasError):
     """A file of accuracies is damaged, incomplete, or not in the expected format."""
 
 
+class UnreadSettingError(ValueError):
+    """Settings that are not the default, but that nothing reads with the others.
+
+    Args:
+        reason: Why nothing reads them, without a full stop.
+        settings: Their names, such as ``scoring`` or ``noise.stds``.
+    """
+
+    def __init__(self, reason: str, *settings: str) -> None:
+        super().__init__(f"{reason}; leave out {', '.join(settings)}.")
+        self.reason, self.settings = reason, settings
+
+    def __reduce__(self) -> tuple[type[UnreadSettingError], tuple[str, ...]]:
+        return type(self), (self.reason, *self.settings)
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether an error is a message to the user: from a ``raise`` statement of genas, or about a file.
 

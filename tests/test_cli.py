@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
 
+from genas.errors import UnreadSettingError
+
 
 @final
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def work(
         raise KeyboardInterrupt
     if run.name == "nofile":
         run.read_text()
+    if run.name == "unread" and (training.rate.start != 0.5 or max_macs is not None):
+        raise UnreadSettingError("nothing is trained here", "training.rate.start", "max_macs")
 '''
 
 
@@ -423,6 +427,21 @@ def test_recipes_by_name(work: dict[str, object], recipes: None, capsys: pytest.
     assert main(["work-hard", "a", "--config", "other"]) == 2
     assert "other is a recipe of genas rest, not of genas work-hard." in capsys.readouterr().err
     assert not work
+
+
+def test_what_nothing_reads_is_left_out_of_a_file_but_refused_as_an_option(
+    work: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write("training:\n  epochs: 9\n  rate:\n    start: 0.125\n    steps: 3\nmax_macs: 5\n")
+    assert main(["work-hard", "unread", "--config", file]) == 0
+    training = work["training"]
+    assert (training.epochs, training.rate.start, training.rate.steps) == (9, 0.5, 3)  # type: ignore[attr-defined]
+    assert work["max_macs"] is None
+    assert capsys.readouterr().err == "note: left out of the configuration file: nothing is trained here.\n"
+    for words in (["--start", "0.25"], ["--start", "0.25", "--config", file], ["--max-macs", "5", "--config", file]):
+        assert main(["work-hard", "unread", *words]) == 1
+        err = capsys.readouterr().err
+        assert err == "genas work-hard: error: nothing is trained here; leave out training.rate.start, max_macs.\n"
 
 
 # --- errors ---

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
-from genas.errors import RunError, is_refusal
+from genas.errors import RunError, UnreadSettingError, is_refusal
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,10 @@ def test_errors_without_a_traceback_are_refusals_by_their_type() -> None:
     assert is_refusal(RunError("in use"))
     assert is_refusal(FileNotFoundError("cells.csv"))
     assert not is_refusal(ValueError("never raised"))
+
+
+def test_unread_settings_are_copied_whole() -> None:
+    error = UnreadSettingError("no metric reads it", "noise.stds", "alpha")
+    again = copy.copy(error)
+    assert str(again) == str(error) == "no metric reads it; leave out noise.stds, alpha."
+    assert again.settings == ("noise.stds", "alpha")

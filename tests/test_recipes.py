@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genas.arguments import read_arguments
+from genas.arguments import read_command_line
 from genas.cli import main
 from genas.commands.evolve import evolve
 from genas.search import EvolutionConfig
@@ -50,6 +50,6 @@ def assert_part(recipe: dict[str, Any], settings: dict[str, Any]) -> None:
     ],
 )
 def test_searches_have_the_published_numbers(name: str, population: int, parents: int, other: dict[str, Any]) -> None:
-    arguments = read_arguments(evolve, "genas evolve", ["run", "--config", f"evolve-{name}"])
+    arguments = read_command_line(evolve, "genas evolve", ["run", "--config", f"evolve-{name}"]).arguments
     half = population // 2
     assert arguments["evolution"] == EvolutionConfig(population, 20, parents, half, half, mutation_rate=0.1, **other)

@@ -27,7 +27,7 @@ from speed.search_bench import METHODS, SearchSetting, measure_search
 from speed.sides import Setting, peak_memory
 from tqdm import tqdm
 
-from genas.arguments import read_arguments
+from genas.arguments import read_command_line
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.reporting import say, table
 from genas.data import DataOptions
@@ -204,7 +204,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if job not in JOBS:
             raise UsageError(f"the first word must be {' or '.join(JOBS)}, but got {job!r}.")
-        JOBS[job](**read_arguments(JOBS[job], f"measure_speed.py {job}", words))
+        read_command_line(JOBS[job], f"measure_speed.py {job}", words).call()
     except UsageError as error:
         print(f"measure_speed.py: error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from genas import spaces
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
-from genas.errors import MissingInputError
+from genas.errors import MissingInputError, UnreadSettingError
 from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, context_cost
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
@@ -129,11 +129,11 @@ def refuse_unread(scoring: ScoringSettings, metrics: Iterable[Metric]) -> None:
         metrics: The metrics that will be scored with a supernet.
 
     Raises:
-        ValueError: If the settings are not the default, but no metric evaluates a subnet.
+        UnreadSettingError: If the settings are not the default, but no metric evaluates a subnet.
     """
     read = any(each.needs_supernet for metric in metrics for each in metric.measurements)
     if scoring != ScoringSettings() and not read:
-        raise ValueError("scoring sets how subnets are evaluated, but no metric here evaluates them; leave it out.")
+        raise UnreadSettingError("scoring sets how subnets are evaluated, but no metric here evaluates them", "scoring")
 
 
 def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
@@ -144,10 +144,12 @@ def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
         metrics: The metrics that will be scored.
 
     Raises:
-        ValueError: If it is not the default, and no metric joins several.
+        UnreadSettingError: If it is not the default, and no metric joins several.
     """
     if join != "sum" and not any(_joins(join, metric) for metric in metrics):
-        raise ValueError(f"join={join} joins several metrics in one, such as angle+flatness, but none has several.")
+        raise UnreadSettingError(
+            f"join={join} joins several metrics in one, such as angle+flatness, but none has several", "join"
+        )
 
 
 def _joins(join: Join, metric: Metric) -> bool:

@@ -26,6 +26,7 @@ from genas.commands.reporting import table as text_table
 from genas.commands.results import draw_best, result_entry, short_name
 from genas.commands.truth import Truth
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.errors import UnreadSettingError
 from genas.files import write_json
 from genas.metrics import (
     POOL_JOINS,
@@ -177,10 +178,12 @@ def evolve(
             f"A rank belongs to architectures that are scored together: join={join} needs the searcher exhaustive."
         )
     if exhaustive and evolution != EvolutionConfig():
-        raise ValueError("An exhaustive search has no settings of the evolution; leave them out.")
-    if searcher == "random" and evolution != EvolutionConfig(evolution.population, evolution.generations):
-        raise ValueError(
-            "Of the evolution's settings a random search has population and generations; leave out others."
+        raise UnreadSettingError("evolution has settings of a search that is not exhaustive", "evolution")
+    default = EvolutionConfig(evolution.population, evolution.generations)
+    others = [f"evolution.{name}" for name, value in vars(evolution).items() if value != getattr(default, name)]
+    if searcher == "random" and others:
+        raise UnreadSettingError(
+            "a random search has population and generations, but no other settings of the evolution", *others
         )
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
@@ -238,16 +241,16 @@ def _within(metric: Metric) -> Iterator[Metric]:
 
 def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
     """An option of a metric that is not used, or that sets its own value in the text, would do nothing."""
-    for name, options in {"angle": "repeat_dilated_weight", "flatness": "noise, alpha and epsilon"}.items():
+    for name, options in {"angle": ["repeat_dilated_weight"], "flatness": ["noise", "alpha", "epsilon"]}.items():
         used = [_settings(each) for each in _within(metric) if each.name == name]
         default = _settings(type(own[name])())
         for option, value in _settings(own[name]).items():
             if value == default[option]:
                 continue
             if not used:
-                raise ValueError(f"{options} are settings of {name}, which is not part of the metric; leave them out.")
+                raise UnreadSettingError(f"{option} is read by {name}, which is not part of the metric", *options)
             if all(each.get(option, default[option]) != value for each in used):
-                raise ValueError(f"{option} would do nothing, as each {name} in the metric has its own; leave it out.")
+                raise UnreadSettingError(f"each {name} in the metric has its own {option}", option)
 
 
 def _settings(metric: Metric) -> dict[str, Any]:

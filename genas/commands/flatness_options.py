@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genas.commands.settings_options import given
+from genas.errors import UnreadSettingError
 from genas.search.differentiable import A2M, A2M_CODE, NA, Method, Numbers
 from genas.search.differentiable.a2m import Centre, Curvature
 from genas.spaces import SearchSpace
@@ -48,7 +49,7 @@ class A2MChanges:
             The plug-in.
 
         Raises:
-            ValueError: If a change is one that nothing reads.
+            UnreadSettingError: If a change is one that nothing reads.
         """
         own = A2M() if numbers == "recommended" else A2M_CODE
         changes = given(self)
@@ -64,9 +65,9 @@ class A2MChanges:
             ("allow_unrolled", "second_order", method.gradient.unrolls_weights),
         ):
             if name in changes and found.rho == 0:
-                raise ValueError(f"{name} is set, but nothing reads it where rho is 0; leave it out.")
+                raise UnreadSettingError(f"{name} is set, but nothing reads it where rho is 0", f"a2m.{name}")
             if name in changes and not there:
-                raise ValueError(f"{name} is set, but nothing reads it without {needed}; leave it out.")
+                raise UnreadSettingError(f"{name} is set, but nothing reads it without {needed}", f"a2m.{name}")
         return found
 
 
@@ -87,10 +88,10 @@ def with_plug_in(
         A new method.
 
     Raises:
-        ValueError: If there are options of a plug-in that is not chosen, or nothing reads one.
+        UnreadSettingError: If there are options of a plug-in that is not chosen, or nothing reads one.
     """
     for name, is_set in (("a2m", a2m != A2MChanges()), ("na", na != NA())):
         if is_set and flatness != name:
-            raise ValueError(f"There are options of {name}, but flatness is {flatness}; set flatness to {name}.")
+            raise UnreadSettingError(f"there are options of {name}, but flatness is {flatness}, not {name}", name)
     chosen = {"none": method.flatness, "a2m": a2m.applied(method, numbers), "na": na}[flatness]
     return replace(method, flatness=chosen and chosen.resolved(space))

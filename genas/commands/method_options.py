@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from genas.commands.settings_options import SettingsChanges, given, renamed
+from genas.errors import UnreadSettingError
 from genas.search.differentiable import (
     AdversarialSmoothing,
     ArchitectureGradient,
@@ -114,8 +115,8 @@ class MethodChanges:
             about a part that is switched off goes with it.
 
         Raises:
-            ValueError: If a change is one that nothing reads, or would put a part in the place of one that no option
-                names, such as a plug-in's.
+            UnreadSettingError: If a change is one that nothing reads.
+            ValueError: If one would put a part in the place of another that no option names, such as a plug-in's.
         """
         found = replace(
             method,
@@ -206,7 +207,7 @@ class MethodChanges:
         changes = renamed(self, names)
         if changes and not isinstance(part, kind):
             option = next(name for name, own in names.items() if own in changes)
-            raise ValueError(f"{option} is set, but nothing reads it without {needed}; set that too, or neither.")
+            raise UnreadSettingError(f"{option} is set, but nothing reads it without {needed}", f"parts.{option}")
         return replace(part, **changes) if changes else part  # type: ignore[type-var]
 
 
@@ -232,4 +233,4 @@ def _refuse_unread(method: Method, changes: SettingsChanges) -> None:
         unread -= {"search_batch_size", "augment_search", "alpha_weight_decay"}
     for name in given(changes):
         if name in unread:
-            raise ValueError(f"{name} is set, but nothing reads it without learn_alphas; leave it out.")
+            raise UnreadSettingError(f"{name} is set, but nothing reads it without learn_alphas", f"settings.{name}")

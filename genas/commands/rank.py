@@ -19,6 +19,7 @@ from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.errors import UnreadSettingError
 from genas.files import write_json, write_text
 from genas.metrics import (
     Combined,
@@ -104,9 +105,11 @@ def rank(
     """
     folders = _folders(runs)
     if folders and (data is not None or data_options != DataOptions()):
-        raise ValueError("data and its options are for runs none; a supernet brings its own images. Leave them out.")
+        raise UnreadSettingError(
+            "data and its options are for runs none, as a supernet brings its own images", "data", "data_options"
+        )
     if not folders and data is None and data_options != DataOptions():
-        raise ValueError("The options of the data set would do nothing without one; give --data, or leave them out.")
+        raise UnreadSettingError("there are options of the data set, but no --data", "data_options")
     known = load_table(table)
     _check_supernets(folders, known)
     columns = _columns(known, truth)

@@ -134,7 +134,7 @@ def test_an_exhaustive_search_ranks_the_whole_space(
     [
         (["--join", "rank"], "join=rank needs the searcher exhaustive"),
         (["--join", "log_rank"], "join=log_rank needs the searcher exhaustive"),
-        (["--searcher", "exhaustive", "--generations", "3"], "has no settings of the evolution; leave them out"),
+        (["--searcher", "exhaustive", "--generations", "3"], "a search that is not exhaustive; leave out evolution."),
     ],
 )
 def test_ranks_and_lists_go_together(
@@ -223,7 +223,10 @@ def test_limits_hold_and_an_infeasible_one_is_an_error(
     [
         (["--metric", "flatnes"], "Did you mean 'flatness'"),
         (["--metric", "flatness(alpa=1)"], "Did you mean 'alpha'"),
-        (["--metric", "neighborhood(angle)", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
+        (
+            ["--metric", "neighborhood(angle)", "--alpha", "2"],
+            "alpha is read by flatness, which is not part of the metric",
+        ),
         (["--join", "best"], "join must be"),
         (["--noise.stds", "[0.1, 0.05]"], "strictly increasing"),
         (["--workers", "0"], "workers must be at least 1"),
@@ -408,12 +411,21 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--metric", "angle"], "but no metric here evaluates them; leave it out"),
-        (["--searcher", "random"], "a random search has population and generations; leave out others"),
-        (["--metric", "accuracy", "--alpha", "2"], "settings of flatness, which is not part of the metric"),
-        (["--metric", "flatness(alpha=0.5)", "--alpha", "2"], "alpha would do nothing, as each flatness in the metric"),
-        (["--metric", "flatness(stds=[1e-3])", "--noise.stds", "[2e-3]"], "noise.stds would do nothing, as each flat"),
-        (["--metric", "accuracy", "--repeat-dilated-weight"], "settings of angle, which is not part of the metric"),
+        (["--metric", "angle"], "but no metric here evaluates them; leave out scoring."),
+        (["--searcher", "random"], "leave out evolution.parents, evolution.mutations, evolution.crossovers."),
+        (["--metric", "accuracy", "--alpha", "2"], "leave out noise, alpha, epsilon."),
+        (
+            ["--metric", "flatness(alpha=0.5)", "--alpha", "2"],
+            "each flatness in the metric has its own alpha; leave out alpha.",
+        ),
+        (
+            ["--metric", "flatness(stds=[1e-3])", "--noise.stds", "[2e-3]"],
+            "each flatness in the metric has its own noise.stds; leave out noise.stds.",
+        ),
+        (
+            ["--metric", "accuracy", "--repeat-dilated-weight"],
+            "is read by angle, which is not part of the metric; leave out repeat_",
+        ),
         (["--top", "0"], "top must be at least 1"),
         (["--truth", "digits"], "give --table, too, for digits"),
         (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
@@ -425,6 +437,18 @@ def test_options_that_would_do_nothing_are_refused(
 ) -> None:
     assert run("evolve", supernet, "--out", tmp_path / "out", *EVOLVE, *words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_recipe_may_be_used_with_another_metric_or_searcher(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--config", "demo-evolve", "--metric", "angle", "--searcher", "random", *EVOLVE[-7:], "--generations", "1"]
+    assert run("evolve", supernet, "--out", tmp_path / "out", *words) == 0
+    shown = capsys.readouterr().err
+    assert "left out of the configuration file: scoring sets how subnets are evaluated" in shown
+    assert "left out of the configuration file: a random search has population and generations" in shown
+    assert result(tmp_path / "out")["evaluations"] == 20
+    assert Run.open(tmp_path / "out").config["scoring"]["valid_images"] != 400
 
 
 @pytest.mark.parametrize(("limited", "of"), [("macs", "standalone"), ("params", "subnet")])
