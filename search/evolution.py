@@ -38,7 +38,7 @@ class EvolutionConfig:
         tries: Draws per wanted child after which random architectures replace missing mutations and crossovers.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or would do nothing.
     """
 
     population: int = 50
@@ -63,6 +63,9 @@ class EvolutionConfig:
             )
         if not 0 <= self.mutation_rate <= 1:
             raise ValueError(f"mutation_rate must lie in [0, 1], but got {self.mutation_rate}.")
+        for name in ("mutation_rate", "mutated_genes", "mutation_excludes_none"):
+            if not mutations and getattr(self, name) != getattr(EvolutionConfig, name):
+                raise ValueError(f"{name} would do nothing with mutations=0; leave it out.")
         check_choices(self)
 
     @property

@@ -71,7 +71,22 @@ class Optimization:
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
     def augmentation(self, data: ImageData) -> Augmentation:
-        """The random augmentation of a data set's images."""
+        """The random augmentation of a data set's images.
+
+        Args:
+            data: The data set.
+
+        Returns:
+            The augmentation.
+
+        Raises:
+            ValueError: If ``cutout`` or ``crop_padding`` is larger than the images, so that little is left of them.
+        """
+        for name in ("cutout", "crop_padding"):
+            if (getattr(self, name) or 0) > data.image_size:
+                raise ValueError(
+                    f"{name} must be at most the images' size, {data.image_size} pixels, but got {getattr(self, name)}."
+                )
         return Augmentation(
             flip=data.flip if self.flip is None else self.flip,
             crop_padding=data.crop_padding if self.crop_padding is None else self.crop_padding,

@@ -16,7 +16,7 @@ from genas.commands.reporting import say
 from genas.commands.table_training import KINDS, StandaloneNetwork, TrainingPlan, train_rows
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
-from genas.errors import TrainingDiverged
+from genas.errors import TrainingDiverged, UnreadSettingError
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
@@ -28,6 +28,9 @@ from genas.tables import Column, Table, dataset_of, load_table, mean_over_seeds
 
 _KEY = "accuracies of stand-alone networks, seed "
 
+_REPEATS = 3
+"""Number of seeds of repeated architectures."""
+
 _DRAWS = 1000
 """Largest number of random draws per distinct architecture in a space that is too large to list."""
 
@@ -36,7 +39,7 @@ def build_table(
     out: Path,
     architectures: int | None = None,
     repeated: int = 0,
-    repeats: int = 3,
+    repeats: int = _REPEATS,
     space: str = "nasbench201",
     data: str = "cluttered-digits",
     data_options: DataOptions = DataOptions(),  # noqa: B008 (frozen)
@@ -124,6 +127,10 @@ def _check_counts(architectures: int | None, repeated: int, repeats: int, worker
             raise ValueError(f"{name} must be at least {least}, but got {value}.")
     if repeated and repeats == 1:
         raise ValueError(f"repeats must be at least 2 to train {repeated} architectures repeatedly, but got 1.")
+    if not repeated and repeats != _REPEATS:
+        raise UnreadSettingError(
+            "repeats is the number of seeds of repeated architectures, but repeated is 0", "repeats"
+        )
 
 
 def _comparable(path: str, plan: TrainingPlan) -> Table:

@@ -84,6 +84,11 @@ class SearchSettings(Optimization):
             )
         if self.eigenvalue_every < 0:
             raise ValueError(f"eigenvalue_every must not be negative, but got {self.eigenvalue_every}.")
+        if self.eigenvalue_every > self.epochs:
+            raise ValueError(
+                f"eigenvalue_every must be at most the number of epochs, {self.epochs}, but got "
+                f"{self.eigenvalue_every}; 0 computes none."
+            )
         if self.eigenvalue_batches < 1:
             raise ValueError(f"eigenvalue_batches must be at least 1, but got {self.eigenvalue_batches}.")
 

@@ -195,7 +195,7 @@ def test_a_relative_path_does_not_bind(
 
 def test_fewer_repeats_drop_no_seed(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
     before = built(tmp_path / "run", architectures=2, repeated=1, repeats=3)
-    after = built(tmp_path / "run", architectures=2, repeats=1)
+    after = built(tmp_path / "run", architectures=2, repeated=1, repeats=2)
     assert after.columns == before.columns
     assert len(trainings) == 4
     assert after.fingerprint == before.fingerprint
@@ -289,6 +289,7 @@ def test_a_known_table_of_other_networks_is_refused(
         ),
         (["--compare", "shipped", "--space", "darts"], "must be of darts, but shipped is of nasbench201"),
         (["--repeated", "3", "--repeats", "1"], "repeats must be at least 2 to train 3 architectures repeatedly"),
+        (["--repeats", "2"], "repeats is the number of seeds of repeated architectures, but repeated is 0; leave out"),
         (["--architectures", "2", "--repeated", "3"], "repeated must be at most the number of architectures, 2"),
     ],
 )

@@ -234,6 +234,14 @@ def test_augmentation_is_the_data_sets_own_unless_set(changed, expected, make_ne
     assert trainer.augmentation == expected
 
 
+@pytest.mark.parametrize("name", ["cutout", "crop_padding"])
+def test_augmentations_larger_than_the_images_are_refused(name, make_network, make_data) -> None:
+    data = make_data()
+    assert getattr(settings(**{name: data.image_size}).augmentation(data), name) == data.image_size
+    with pytest.raises(ValueError, match=f"{name} must be at most the images' size, {data.image_size} pixels"):
+        SupernetTrainer(make_network(classes=4), data, settings(**{name: data.image_size + 1}), seed=SEED)
+
+
 def test_training_depends_on_the_seed_and_not_on_global_generators(make_network, make_data) -> None:
     results = []
     for seed, noise in ((1, 5), (1, 6), (2, 5)):

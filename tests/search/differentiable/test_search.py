@@ -501,6 +501,7 @@ def test_nothing_reads_or_changes_the_global_generators(make: Make) -> None:
         ({"warmup": 3}, "leave some of the 2 epochs"),
         ({"warmup": -0.1}, "warmup must not be negative"),
         ({"eigenvalue_every": -1}, "eigenvalue_every must not be negative"),
+        ({"eigenvalue_every": 3}, "eigenvalue_every must be at most the number of epochs, 2, but got 3; 0 comp"),
         ({"eigenvalue_batches": 0}, "eigenvalue_batches must be at least 1"),
         ({"update_order": "alphas_first"}, "Did you mean 'alpha_first'"),
     ],
