@@ -1,4 +1,4 @@
-"""Environment of a computation: versions, source commit, machine."""
+"""Environment of a computation: command line, versions, source commit, machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ def environment() -> dict[str, Any]:
     """The environment of this process, as plain values for ``environment.json``.
 
     Returns:
-        Versions of Python, genas, torch and numpy, the commit of genas' source (null outside its repository), system
-        and processor.
+        The command line with its directory, versions of Python, genas, torch and numpy, the commit of genas' source
+        (null outside its repository), system and processor.
     """
     return {
+        "argv": list(sys.argv),
+        "directory": str(Path.cwd()),
         "python": platform.python_version(),
         "genas": __version__,
         "commit": source_commit(Path(__file__)),

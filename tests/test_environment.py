@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +24,15 @@ def test_versions_and_machine_are_plain_values() -> None:
     facts = environment()
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["genas"], facts["torch"], facts["numpy"]) == (__version__, version("torch"), version("numpy"))
-    assert set(facts) == {"python", "genas", "commit", "torch", "numpy", "platform", "cpu", "cpu_count"}
+    known = {"argv", "directory", "python", "genas", "commit", "torch", "numpy", "platform", "cpu", "cpu_count"}
+    assert facts.keys() == known
+
+
+def test_the_command_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["genas", "evolve", "run with spaces"])
+    facts = environment()
+    assert (facts["argv"], facts["directory"]) == (["genas", "evolve", "run with spaces"], str(tmp_path))
 
 
 def test_commit_is_that_of_a_tracked_file(tmp_path: Path) -> None:
