@@ -12,21 +12,30 @@ import numpy as np
 from genas.choices import check_choices
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
+from genas.metrics.initialisation import standalone_skeleton
 from genas.spaces import Architecture, Cost, cost
 from genas.supernet import CellNetwork
 
 CostOf = Literal["standalone", "subnet"]
-"""The network whose cost is computed: ``standalone``, the published network that is trained from scratch; ``subnet``,
-the supernet's."""
+"""The network whose cost is computed: ``standalone``, trained from scratch; ``subnet``, the supernet's."""
 
 
-def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: CostOf = "standalone") -> Cost:
+def architecture_cost(
+    supernet: CellNetwork,
+    architecture: Architecture,
+    of: CostOf = "standalone",
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+) -> Cost:
     """Parameters and macs of an architecture.
 
     Args:
         supernet: Provides the space, the number of classes and the size of the images.
         architecture: A valid architecture.
         of: The network whose cost is computed.
+        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
+        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
 
     Returns:
         The exact cost.
@@ -34,27 +43,34 @@ def architecture_cost(supernet: CellNetwork, architecture: Architecture, of: Cos
     skeleton = supernet.skeleton
     if of == "standalone":
         skeleton = supernet.space.standalone_skeleton(
-            skeleton.num_classes, skeleton.image_size, skeleton.image_channels
+            skeleton.num_classes, skeleton.image_size, skeleton.image_channels, channels=channels, cells=cells
         )
     return cost(supernet.space, skeleton, architecture)
 
 
-def context_cost(context: Context, architecture: Architecture, of: CostOf = "standalone") -> Cost:
-    """Parameters and macs of an architecture; the published network needs no supernet, only the images' size.
+def context_cost(
+    context: Context,
+    architecture: Architecture,
+    of: CostOf = "standalone",
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+) -> Cost:
+    """Parameters and macs of an architecture; the stand-alone network needs no supernet, only the images' size.
 
     Args:
         context: Provides the space, and the supernet or the images.
         architecture: A valid architecture.
         of: The network whose cost is computed.
+        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
+        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
 
     Returns:
         The exact cost. A context without what ``of`` needs raises :class:`genas.errors.MissingInputError`.
     """
     if of == "subnet":
         return architecture_cost(context.supernet, architecture, "subnet")
-    data, space = context.data, context.space
-    skeleton = space.standalone_skeleton(data.num_classes, data.image_size, data.image_channels)
-    return cost(space, skeleton, architecture)
+    return cost(context.space, standalone_skeleton(context, channels, cells), architecture)
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,15 @@ class _CostMetric(Metric):
     """One field of a cost; its score is the negative cost."""
 
     of: CostOf = "standalone"
+    channels: int | None = None
+    cells: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if self.of == "subnet" and (self.channels, self.cells) != (None, None):
+            raise ValueError(
+                "channels and cells are of the stand-alone network, but the cost is the subnet's; leave them out."
+            )
 
     higher_is_better: ClassVar[bool] = False
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
@@ -76,7 +98,10 @@ class _CostMetric(Metric):
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture."""
-        costs = (context_cost(context, architecture, self.of) for architecture in architectures)
+        costs = [
+            context_cost(context, architecture, self.of, channels=self.channels, cells=self.cells)
+            for architecture in architectures
+        ]
         return np.array([self.number(each) for each in costs], dtype=np.float64)
 
 
@@ -87,6 +112,11 @@ class Macs(_CostMetric):
 
     Args:
         of: The network whose cost is computed.
+        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
+        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
+
+    Raises:
+        ValueError: If a size is given, but the cost is that of the subnet.
     """
 
     name: ClassVar[str] = "macs"
@@ -104,6 +134,11 @@ class Params(_CostMetric):
 
     Args:
         of: The network whose cost is computed.
+        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
+        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
+
+    Raises:
+        ValueError: If a size is given, but the cost is that of the subnet.
     """
 
     name: ClassVar[str] = "params"

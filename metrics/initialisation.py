@@ -40,7 +40,7 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
     """
 
     def work_out() -> CellNetwork:
-        skeleton = initial_skeleton(context, channels, cells)
+        skeleton = standalone_skeleton(context, channels, cells)
         network = CellNetwork.initialised(context.space, skeleton, derived_seed(context.seed, "stand-alone", repeat))
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -51,7 +51,7 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
     return context.latest(name, name, work_out)
 
 
-def initial_skeleton(context: Context, channels: int | None, cells: int | None) -> Skeleton:
+def standalone_skeleton(context: Context, channels: int | None, cells: int | None) -> Skeleton:
     """The macro-structure of the stand-alone networks.
 
     Args:
@@ -98,7 +98,7 @@ class InitialMeasurement(Measurement):
     def check(self, context: Context) -> None:
         """Also refuse a size that the networks of the space cannot have."""
         super().check(context)
-        initial_skeleton(context, self.channels, self.cells)
+        standalone_skeleton(context, self.channels, self.cells)
 
     def network(self, context: Context) -> CellNetwork:
         """The network that holds all architectures."""

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from genas.commands.known_trainings import check_known, known_rows
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
-from genas.commands.table_training import KINDS, StandaloneNetwork, TrainingPlan, train_rows
+from genas.commands.standalone_network import StandaloneNetwork
+from genas.commands.table_training import KINDS, TrainingPlan, train_rows
 from genas.data import DataOptions, ImageData
 from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
 from genas.errors import TrainingDiverged, UnreadSettingError

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,6 +25,7 @@ from genas.commands.evaluation import (
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.commands.results import draw_best, result_entry, short_name
+from genas.commands.standalone_network import StandaloneNetwork
 from genas.commands.truth import Truth
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.errors import UnreadSettingError
@@ -58,9 +60,9 @@ from genas.search import (
     search,
 )
 from genas.seeding import generator
-from genas.spaces import SearchSpace
+from genas.spaces import Architecture, Cost, SearchSpace
 from genas.spaces.neighborhoods import is_listable
-from genas.supernet.project import TrainedSupernet, load_supernet, open_supernet
+from genas.supernet.project import load_supernet, open_supernet
 
 SearcherName = Literal["evolution", "random", "exhaustive"]
 
@@ -83,6 +85,7 @@ def evolve(
     max_macs: int | None = None,
     max_params: int | None = None,
     cost_of: CostOf = "standalone",
+    standalone: StandaloneNetwork = StandaloneNetwork(),  # noqa: B008 (frozen)
     skip_twins: bool = False,
     table: str | None = None,
     truth: tuple[str, ...] = (),
@@ -120,8 +123,8 @@ def evolve(
         evolution: Settings of the evolution; its population and generations are those of random, too.
         max_macs: Most multiply-accumulates per image.
         max_params: Most trainable weights.
-        cost_of: Whose cost is limited and reported: standalone (the published network that is trained from scratch) or
-            subnet.
+        cost_of: Whose cost is limited and reported: standalone (the network that is trained from scratch) or subnet.
+        standalone: Size of the network that is trained from scratch; by default the published one.
         skip_twins: Score no two architectures that are the same path of the supernet, such as cells of NAS-Bench-201
             that differ in dead edges. The published codes score both.
         table: Ground truth in which the best architectures are looked up: a file, or shipped for the table of genas.
@@ -142,11 +145,15 @@ def evolve(
     compute = resolve_precision(precision, where)
     run, precision = run.resolve(), device_facts(where, compute)["precision"]
     moves_along = folder.resolve().is_relative_to(run)
+    if cost_of == "subnet" and standalone != StandaloneNetwork():
+        raise UnreadSettingError(
+            "standalone is the size of another network than the subnet, whose cost counts", "standalone"
+        )
     own = {
         "angle": Angle(repeat_dilated_weight),
         "flatness": Flatness(noise, alpha, epsilon),
-        "macs": Macs(cost_of),
-        "params": Params(cost_of),
+        "macs": Macs(cost_of, standalone.channels, standalone.cells),
+        "params": Params(cost_of, standalone.channels, standalone.cells),
     }
     scored_by = parse_metric(metric, settings=own, join=join)
     settings = {
@@ -163,6 +170,7 @@ def evolve(
         "max_macs": max_macs,
         "max_params": max_params,
         "cost_of": cost_of,
+        "standalone": standalone,
         "skip_twins": skip_twins,
         "seed": seed,
         "device": where.type,
@@ -189,7 +197,11 @@ def evolve(
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
     truths = Truth.load(table, truth, trained.network.space, open_supernet(run)[1].data)
-    constraint = _constraint(trained, max_macs, max_params, cost_of)
+    cost = functools.partial(
+        architecture_cost, trained.network, of=cost_of, channels=standalone.channels, cells=standalone.cells
+    )
+    limited = max_macs is not None or max_params is not None
+    constraint = Constraint(cost, max_macs, max_params) if limited else None
     untried = Context(trained, scoring, seed=seed)
     check_inputs(untried, [scored_by], [untried.space.sample(generator(seed, "input check"))])
     if constraint is not None:  # limits that nothing satisfies are refused before a folder is bound to them
@@ -211,8 +223,9 @@ def evolve(
             on_batch=lambda batch: opened.log(_summary(batch)),
         )
         parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
-        asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed, "cost_of": cost_of}
-        result = {**asked, **_result(context, parts, found, cost_of, truths)}
+        asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed}
+        size = {"cost_of": cost_of, "standalone": dataclasses.asdict(standalone)}
+        result = {**asked, **size, **_result(context, parts, found, cost, truths)}
         write_json(opened.result, result)
         draw_best(opened, context.space, found.best, f"{metric}, seed {seed}")
         _report(context, result, truths)
@@ -258,16 +271,6 @@ def _settings(metric: Metric) -> dict[str, Any]:
     return dict(leaves(dataclasses.asdict(cast(Any, metric))))
 
 
-def _constraint(
-    trained: TrainedSupernet, max_macs: int | None, max_params: int | None, cost_of: CostOf
-) -> Constraint | None:
-    if max_macs is None and max_params is None:
-        return None
-    return Constraint(
-        lambda architecture: architecture_cost(trained.network, architecture, cost_of), max_macs, max_params
-    )
-
-
 def _searcher(
     kind: SearcherName,
     space: SearchSpace,
@@ -302,7 +305,11 @@ def _summary(batch: Batch) -> dict[str, Any]:
 
 
 def _result(
-    context: Context, parts: dict[str, Metric], found: SearchResult, cost_of: CostOf, truths: Sequence[Truth]
+    context: Context,
+    parts: dict[str, Metric],
+    found: SearchResult,
+    cost: Callable[[Architecture], Cost],
+    truths: Sequence[Truth],
 ) -> dict[str, Any]:
     architectures = [architecture for architecture, _ in found.top]
     values = {name: part.values(context, architectures).tolist() for name, part in parts.items()}
@@ -313,7 +320,7 @@ def _result(
             architecture,
             score=score,
             metrics={name: column[rank] for name, column in values.items()},
-            cost=architecture_cost(context.supernet, architecture, cost_of),
+            cost=cost(architecture),
             truths=truths,
         )
         for rank, (architecture, score) in enumerate(found.top)

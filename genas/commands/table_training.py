@@ -11,6 +11,7 @@ from typing import final
 import numpy as np
 import torch
 
+from genas.commands.standalone_network import StandaloneNetwork
 from genas.data import DataOptions, ImageData
 from genas.errors import TrainingDiverged
 from genas.files import to_json
@@ -21,19 +22,6 @@ from genas.tables import Column, Kind
 
 KINDS: tuple[Kind, ...] = ("valid", "test")
 """Accuracies that are measured of a network, in the order of a row."""
-
-
-@dataclass(frozen=True)
-class StandaloneNetwork:
-    """Size of the networks that are trained.
-
-    Args:
-        channels: Channels of the first cells; ``None``: the published number.
-        cells: Cells per stage (NAS-Bench-201) or number of cells (DARTS); ``None``: the published number.
-    """
-
-    channels: int | None = None
-    cells: int | None = None
 
 
 @final
@@ -86,13 +74,7 @@ class TrainingPlan:
 
     def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
         """All operations with their initial weights: equal edges of all architectures start equally."""
-        skeleton = self.search_space.standalone_skeleton(
-            data.num_classes,
-            data.image_size,
-            data.image_channels,
-            channels=self.network.channels,
-            cells=self.network.cells,
-        )
+        skeleton = self.network.skeleton(self.search_space, data)
         return CellNetwork.initialised(self.search_space, skeleton, seed).to(torch.device(self.device))
 
 

@@ -11,7 +11,8 @@ from genas.cli import main
 from genas.commands import build_table as module
 from genas.commands import table_training
 from genas.commands.build_table import build_table
-from genas.commands.table_training import StandaloneNetwork, TrainingPlan, train_rows
+from genas.commands.standalone_network import StandaloneNetwork
+from genas.commands.table_training import TrainingPlan, train_rows
 from genas.data import DataOptions
 from genas.errors import RunError, TrainingDiverged
 from genas.runs import Run

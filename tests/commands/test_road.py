@@ -427,6 +427,7 @@ def test_searches_move_with_their_supernet_and_limits_have_folders_of_their_own(
             "is read by angle, which is not part of the metric; leave out repeat_",
         ),
         (["--top", "0"], "top must be at least 1"),
+        (["--cost-of", "subnet", "--standalone.cells", "3"], "whose cost counts; leave out standalone."),
         (["--truth", "digits"], "give --table, too, for digits"),
         (["--mutated-genes", "normal"], "mutated_genes=normal needs several cell types"),
         (["--metric", "flatness", "--join", "standardized"], "join=standardized joins several metrics in one"),
@@ -451,17 +452,23 @@ def test_a_recipe_may_be_used_with_another_metric_or_searcher(
     assert Run.open(tmp_path / "out").config["scoring"]["valid_images"] != 400
 
 
-@pytest.mark.parametrize(("limited", "of"), [("macs", "standalone"), ("params", "subnet")])
+@pytest.mark.parametrize(
+    ("limited", "of", "size"), [("macs", "standalone", {"channels": 8, "cells": 2}), ("params", "subnet", {})]
+)
 def test_a_limit_is_on_the_network_that_it_is_meant_for(
-    supernet: Path, tmp_path: Path, of: CostOf, limited: str
+    supernet: Path, tmp_path: Path, of: CostOf, limited: str, size: dict[str, int]
 ) -> None:
     network = load_supernet(supernet).network
-    costs = {cell: getattr(architecture_cost(network, cell, of), limited) for cell in NASBench201().architectures()}
+    costs = {
+        cell: getattr(architecture_cost(network, cell, of, **size), limited) for cell in NASBench201().architectures()
+    }
     limit = sorted(costs.values())[5_000]
     words = [*EXHAUSTIVE, "--cost-of", of, f"--max-{limited}", str(limit)]
+    words += [f"--standalone.{name}={number}" for name, number in size.items()]
     assert run("evolve", supernet, "--out", tmp_path / "out", *words) == 0
     found = result(tmp_path / "out")
     assert found["evaluations"] == sum(cost <= limit for cost in costs.values())
+    assert found["standalone"] == {"channels": None, "cells": None, **size}
     assert [entry[limited] for entry in found["top"]] == [costs[tuple(entry["genes"])] for entry in found["top"]]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genas.commands.evolve import _constraint
 from genas.metrics import Macs, Params, architecture_cost
 from genas.search import Constraint
 from genas.spaces import cost
@@ -59,17 +58,14 @@ def test_scores_are_negative_costs_and_free(context, forbid_networks) -> None:
 
 @pytest.mark.parametrize("of", ["standalone", "subnet"])
 def test_limits_admit_exactly_what_costs_no_more(of, shared_trained, draw) -> None:
-    trained = shared_trained()
-    network, architectures = trained.network, draw(shared_trained().network.space, 60)
+    network, architectures = shared_trained().network, draw(shared_trained().network.space, 60)
     costs = [architecture_cost(network, genes, of) for genes in architectures]
     macs, params = (sorted(getattr(each, name) for each in costs)[30] for name in ("macs", "params"))
     allowed = [Constraint(lambda genes: architecture_cost(network, genes, of), macs).allows(a) for a in architectures]
     assert allowed == [each.macs <= macs for each in costs]
     assert 30 < sum(allowed) < 60
-    both = _constraint(trained, macs, params - 1, of)
-    assert both is not None
+    both = Constraint(lambda genes: architecture_cost(network, genes, of), macs, params - 1)
     assert [both.allows(a) for a in architectures] == [e.macs <= macs and e.params <= params - 1 for e in costs]
-    assert _constraint(trained, None, None, of) is None
 
 
 def test_the_metrics_of_the_subnet_are_its_cost(context) -> None:
@@ -81,3 +77,16 @@ def test_the_metrics_of_the_subnet_are_its_cost(context) -> None:
 def test_the_network_whose_cost_is_meant_must_exist() -> None:
     with pytest.raises(ValueError, match=r"of must be one of .*, but got 'sub'"):
         Macs("sub")  # type: ignore[arg-type]
+
+
+def test_a_stand_alone_network_may_have_another_size(context) -> None:
+    skeleton, cell = context.supernet.skeleton, (3, 1, 2, 4, 3, 2)
+    sized = context.space.standalone_skeleton(
+        skeleton.num_classes, skeleton.image_size, skeleton.image_channels, channels=4, cells=2
+    )
+    expected = cost(context.space, sized, cell)
+    assert architecture_cost(context.supernet, cell, channels=4, cells=2) == expected
+    assert Macs(channels=4, cells=2).values(context, [cell]).tolist() == [expected.macs]
+    assert Params(channels=4, cells=2).values(context, [cell]).tolist() == [expected.params]
+    with pytest.raises(ValueError, match="channels and cells are of the stand-alone network"):
+        Params("subnet", cells=2)

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from genas.commands.known_trainings import check_known
-from genas.commands.table_training import StandaloneNetwork, TrainingPlan, train_rows
+from genas.commands.standalone_network import StandaloneNetwork
+from genas.commands.table_training import TrainingPlan, train_rows
 from genas.data import DataOptions, load_data
 from genas.spaces import NASBench201
 from genas.spaces.nasbench201_cell import OPERATIONS
