@@ -109,6 +109,30 @@ def device_facts(device: torch.device, precision: torch.dtype) -> dict[str, Any]
     }
 
 
+MOST_THREADS = 1024
+"""Far more than processors have; a number beyond it is a slip that the system's limits turn into a crash."""
+
+
+def resolve_threads(threads: int | None) -> int:
+    """The number of CPU threads to compute with.
+
+    Args:
+        threads: From 1 to 1,024; ``None``: all available cores. More than there are is slow, but continues a training
+            of a larger machine in the same bits.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if threads is None:
+        return available_cores()
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads must be at least 1 and at most {MOST_THREADS:,}, but got {threads:,}.")
+    return threads
+
+
 def available_cores() -> int:
     """Count the CPU cores that this process may use.
 

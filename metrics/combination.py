@@ -73,8 +73,8 @@ class Combined(Metric):
         reference: Number of random architectures that ``standardized`` measures first.
 
     Raises:
-        ValueError: If there is no term, if ``reference`` is less than 2, or if a term of ``standardized`` is made of
-            ranks.
+        ValueError: If there is no term or all have weight 0, if ``reference`` is less than 2, or if a term of
+            ``standardized`` is made of ranks.
 
     Reference:
         Jeong et al., GeNAS, IJCAI 2023, Eq. 6 and Tables 8-10. ``log_rank``: the non-linear ranking aggregation of Lee
@@ -91,6 +91,10 @@ class Combined(Metric):
         check_choices(self)
         if not self.terms:
             raise ValueError("A combination needs at least one metric, but got none.")
+        if not self._weighed:
+            raise ValueError(
+                "A combination needs a metric with a weight above 0, but all weights are 0: every score would be 0."
+            )
         if self.reference < 2:
             raise ValueError(f"reference must be at least 2, but got {self.reference}.")
         if self.join == "standardized" and any(map(belongs_to_pool, self.parts)):
@@ -101,16 +105,21 @@ class Combined(Metric):
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """All measurements of the terms, each once."""
-        return tuple(dict.fromkeys(measurement for metric in self.parts for measurement in metric.measurements))
+        """All measurements of the terms with a weight, each once."""
+        return tuple(dict.fromkeys(each for term in self._weighed for each in term.metric.measurements))
 
     @property
     def parts(self) -> tuple[Metric, ...]:
         """The metrics of the terms."""
         return tuple(term.metric for term in self.terms)
 
+    @property
+    def _weighed(self) -> tuple[Term, ...]:
+        """The terms that count: one of weight 0 is not measured, and its failure is not one of the sum."""
+        return tuple(term for term in self.terms if term.gamma > 0)
+
     def needs(self, context: Context, architectures: Sequence[Architecture]) -> Needs:
-        """Measurements that the terms need, including those of the reference of ``standardized``.
+        """Measurements that the terms with a weight need, including those of the reference of ``standardized``.
 
         Args:
             context: The supernet and what belongs to it.
@@ -122,12 +131,12 @@ class Combined(Metric):
         scored = list(architectures)
         if self.join == "standardized":
             scored = [*self.reference_architectures(context), *scored]
-        return needs_of(self.parts, context, scored)
+        return needs_of([term.metric for term in self._weighed], context, scored)
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The joined score of each architecture."""
         total = np.zeros(len(architectures))
-        for term in self.terms:
+        for term in self._weighed:
             total += term.gamma * self.comparable(term.metric, context, architectures)
         return total
 

@@ -59,7 +59,7 @@ class EvolutionConfig:
         if min(mutations, crossovers) < 0 or mutations + crossovers > self.population:
             raise ValueError(
                 f"mutations and crossovers must not be negative and fit into the population of {self.population}, "
-                f"but got {mutations} + {crossovers}."
+                f"but got {mutations} + {crossovers}; set both, or neither for half of the population each."
             )
         if not 0 <= self.mutation_rate <= 1:
             raise ValueError(f"mutation_rate must lie in [0, 1], but got {self.mutation_rate}.")

@@ -29,7 +29,7 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     Args:
         trainer: A new trainer.
         run: A run folder open for writing.
-        checkpoint_seconds: Least time between two checkpoints.
+        checkpoint_seconds: Least time between two checkpoints; 0 for one after every step.
         progress: Whether to show a progress bar on standard error.
 
     Raises:

@@ -51,5 +51,5 @@ def assert_part(recipe: dict[str, Any], settings: dict[str, Any]) -> None:
 )
 def test_searches_have_the_published_numbers(name: str, population: int, parents: int, other: dict[str, Any]) -> None:
     arguments = read_command_line(evolve, "genas evolve", ["run", "--config", f"evolve-{name}"]).arguments
-    half = population // 2
-    assert arguments["evolution"] == EvolutionConfig(population, 20, parents, half, half, mutation_rate=0.1, **other)
+    assert arguments["evolution"] == EvolutionConfig(population, 20, parents, mutation_rate=0.1, **other)
+    assert arguments["evolution"].children == (population // 2, population // 2)

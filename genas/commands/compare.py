@@ -52,7 +52,7 @@ def compare(
     names = _names(searches)
     compared = {
         column: [
-            Comparison.of(name, each.disconnected, values[0], found, level)
+            Comparison.of(name, each.disconnected, {} if each is searches[0] else values[0], found, level)
             for name, each, found in zip(names, searches, values, strict=True)
         ]
         for column, values in accuracies.items()

@@ -42,6 +42,7 @@ from genas.metrics import (
     Noise,
     Params,
     ScoringSettings,
+    TableAccuracy,
     architecture_cost,
     parse_metric,
     parse_terms,
@@ -180,19 +181,8 @@ def evolve(
     _refuse_unused(scored_by, own)
     refuse_unread(scoring, [scored_by])
     refuse_needless_join(join, [scored_by])
-    exhaustive = searcher == "exhaustive"
-    if join in POOL_JOINS and not exhaustive:
-        raise ValueError(
-            f"A rank belongs to architectures that are scored together: join={join} needs the searcher exhaustive."
-        )
-    if exhaustive and evolution != EvolutionConfig():
-        raise UnreadSettingError("evolution has settings of a search that is not exhaustive", "evolution")
-    default = EvolutionConfig(evolution.population, evolution.generations)
-    others = [f"evolution.{name}" for name, value in vars(evolution).items() if value != getattr(default, name)]
-    if searcher == "random" and others:
-        raise UnreadSettingError(
-            "a random search has population and generations, but no other settings of the evolution", *others
-        )
+    _refuse_partial_tables(scored_by)
+    _check_searcher(searcher, evolution, join)
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
@@ -202,9 +192,12 @@ def evolve(
     )
     limited = max_macs is not None or max_params is not None
     constraint = Constraint(cost, max_macs, max_params) if limited else None
+    # What is refused must not bind a folder: wrong inputs and sizes, and limits that nothing satisfies.
     untried = Context(trained, scoring, seed=seed)
-    check_inputs(untried, [scored_by], [untried.space.sample(generator(seed, "input check"))])
-    if constraint is not None:  # limits that nothing satisfies are refused before a folder is bound to them
+    example = untried.space.sample(generator(seed, "input check"))
+    check_inputs(untried, [scored_by], [example])
+    cost(example)
+    if constraint is not None:
         _searcher(searcher, untried.space, evolution, constraint, seed, skip_twins=skip_twins).ask()
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
@@ -213,6 +206,7 @@ def evolve(
     ):
         context = Context(trained, scoring, seed=seed, store=store)
         recipe = ContextRecipe(run, scoring, seed, str(where), precision)
+        exhaustive = searcher == "exhaustive"
         scores = Scores(context, scored_by, executor, recipe, progress=progress and exhaustive)
         opened.keep_log(lambda _: False)  # a continued search replays its log too
         found = search(
@@ -264,6 +258,32 @@ def _refuse_unused(metric: Metric, own: dict[str, Metric]) -> None:
                 raise UnreadSettingError(f"{option} is read by {name}, which is not part of the metric", *options)
             if all(each.get(option, default[option]) != value for each in used):
                 raise UnreadSettingError(f"each {name} in the metric has its own {option}", option)
+
+
+def _check_searcher(searcher: SearcherName, evolution: EvolutionConfig, join: Join) -> None:
+    """Refuse settings of another searcher."""
+    if join in POOL_JOINS and searcher != "exhaustive":
+        raise ValueError(
+            f"A rank belongs to architectures that are scored together: join={join} needs the searcher exhaustive."
+        )
+    if searcher == "exhaustive" and evolution != EvolutionConfig():
+        raise UnreadSettingError("evolution has settings of a search that is not exhaustive", "evolution")
+    default = EvolutionConfig(evolution.population, evolution.generations)
+    others = [f"evolution.{name}" for name, value in vars(evolution).items() if value != getattr(default, name)]
+    if searcher == "random" and others:
+        raise UnreadSettingError(
+            "a random search has population and generations, but no other settings of the evolution", *others
+        )
+
+
+def _refuse_partial_tables(metric: Metric) -> None:
+    """A search may come to any architecture: a table that lacks some would end it in the middle."""
+    for each in _within(metric):
+        if isinstance(each, TableAccuracy) and not each.is_total:
+            raise ValueError(
+                f"A search by a table needs the accuracy of every architecture, but {each.column} of "
+                f"{each.table.name} has {len(each.table.covered(each.column)):,}; choose another metric or table."
+            )
 
 
 def _settings(metric: Metric) -> dict[str, Any]:
@@ -351,7 +371,7 @@ def _report(context: Context, result: dict[str, Any], truths: Sequence[Truth]) -
         for entry in result["top"]
     ]
     say(
-        f"{result['evaluations']} architectures of {context.space.name} scored by {result['metric']}: "
+        f"{result['evaluations']:,} architectures of {context.space.name} scored by {result['metric']}: "
         f"{result['finished_because']}.\n"
     )
     say(text_table(["rank", "score", *names, "params", "macs", shown, *(str(each.column) for each in truths)], rows))

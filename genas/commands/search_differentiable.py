@@ -20,7 +20,7 @@ from genas.commands.search_summary import report_runs, summarize
 from genas.commands.settings_options import SettingsChanges
 from genas.commands.truth import Truth
 from genas.data import DataOptions, ImageData
-from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_threads
 from genas.errors import TrainingDiverged
 from genas.files import write_json
 from genas.runs import Run
@@ -88,8 +88,8 @@ def search_differentiable(
         checkpoint_seconds: Least time between two checkpoints.
         progress: Whether to show a progress bar.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, but got {threads}.")
+    if checkpoint_seconds < 0:
+        raise ValueError(f"checkpoint_seconds must not be negative, but got {checkpoint_seconds}.")
     if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
         raise ValueError(f"seeds must be different numbers from 0 on, at least one, but got {seeds}.")
     if seed is not None and seeds is not None:
@@ -101,7 +101,7 @@ def search_differentiable(
     # Refuses a combination that is impossible before any file is written.
     exact = named.needs_float32(search_space)
     compute = resolve_precision("fp32" if precision == "auto" and exact else precision, where)
-    facts = {**device_facts(where, compute), "threads": threads or available_cores()}
+    facts = {**device_facts(where, compute), "threads": resolve_threads(threads)}
     plan = SearchPlan(
         method,
         flatness,

@@ -10,7 +10,7 @@ import torch
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.data import DataOptions, ImageData
-from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_threads
 from genas.files import write_json
 from genas.metrics import Accuracy, Context, ScoringSettings
 from genas.runs import Run
@@ -56,13 +56,13 @@ def train_supernet(
         probe: Number of random subnets whose validation accuracy is measured at the end; 0 for none.
         progress: Whether to show a progress bar.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, but got {threads}.")
+    if checkpoint_seconds < 0:
+        raise ValueError(f"checkpoint_seconds must not be negative, but got {checkpoint_seconds}.")
     if probe < 0:
         raise ValueError(f"probe must not be negative, but got {probe}.")
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
-    facts = {**device_facts(where, compute), "threads": threads or available_cores(), "seed": seed}
+    facts = {**device_facts(where, compute), "threads": resolve_threads(threads), "seed": seed}
     # A run continues with the paths that these words meant when it began, whatever the current folder.
     config = SupernetConfig(
         space,

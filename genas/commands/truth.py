@@ -21,7 +21,8 @@ class Place(TypedDict):
     rank: int | None
     """1 for the best of the table; equally accurate ones share the better rank."""
     of: int
-    """Number of architectures of which the table knows the accuracy."""
+    """Number of accuracies in the column: of architectures, or of classes of isomorphic ones if the table has one row
+    for each class."""
 
 
 @final
@@ -93,7 +94,8 @@ class Truth:
         place = self.place(architecture)
         if place["accuracy"] is None:
             return f"{self.column}: the table does not have this architecture"
-        return f"{self.column}: {place['accuracy']:.2f} %, rank {place['rank']:,} of {place['of']:,}"
+        counted = " classes" if self.known.isomorphic else ""
+        return f"{self.column}: {place['accuracy']:.2f} %, rank {place['rank']:,} of {place['of']:,}{counted}"
 
     @functools.cached_property
     def _accuracies(self) -> np.ndarray:

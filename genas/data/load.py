@@ -96,7 +96,8 @@ def load_data(
         "max_test": max_test,
     }.items():
         if value is not None and value < 1:
-            raise ValueError(f"{option} must be positive, but got {value}; leave it out for no limit.")
+            without = "for images as they are stored" if option == "image_size" else "for no limit"
+            raise ValueError(f"{option} must be positive, but got {value}; leave it out {without}.")
     kind, _, argument = name.partition(":")
     if name not in LOADERS and Path(name).expanduser().is_dir():
         raise ValueError(f"{name} is a folder; to read images from it, write folder:{name}.")

@@ -52,6 +52,7 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
 
     Raises:
         ValueError: If ``numbers`` is none of these, or there are none for this method.
+        TypeError: If another package's method is no :class:`Method`.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -64,7 +65,10 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
         raise ValueError(
             f"A²M's authors did not run {name}, so it has no numbers of theirs; choose recommended or code."
         )
-    return METHODS[name](space, numbers)
+    found = METHODS[name](space, numbers)
+    if not isinstance(found, Method):
+        raise TypeError(f"The search method {name!r} must be a genas.search.differentiable.Method, but is {found!r}.")
+    return found
 
 
 def _is_nasbench201(space: SearchSpace) -> bool:
@@ -103,16 +107,18 @@ def _beta(space: SearchSpace, numbers: Numbers) -> Method:
 
 
 def _lambda(space: SearchSpace, numbers: Numbers) -> Method:
+    """The published code's steps are too short for networks with ReLUs; see :class:`LambdaHook`."""
     settings = _settings(space, numbers)
     if _is_nasbench201(space):
         slow = replace(settings, alphas=AlphaOptimization(learning_rate=1e-4))
         if numbers == "recommended":
             return Method(slow, weight_step=LambdaHook(0.25))
-        hook = LambdaHook(0.25 if numbers == "code" else 0.125)
+        hook = LambdaHook(0.25 if numbers == "code" else 0.125, epsilon=1e-4)
         return Method(replace(slow, update_order="weights_first"), weight_step=hook)
     if numbers == "code":  # its scripts for S1 to S4 and SVHN
         return Method(replace(settings, batch_size=96), weight_step=LambdaHook(0.25, epsilon=1e-3))
-    return Method(settings, weight_step=LambdaHook(0.125, form="signcorr"))
+    epsilon = LambdaHook.epsilon if numbers == "recommended" else 1e-4
+    return Method(settings, weight_step=LambdaHook(0.125, form="signcorr", epsilon=epsilon))
 
 
 def _pt(space: SearchSpace, numbers: Numbers) -> Method:

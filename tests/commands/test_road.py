@@ -524,16 +524,26 @@ def test_a_refused_metric_does_not_bind_the_folder(
     words = ["evolve", supernet, "--out", tmp_path / "search", "--workers", "2", "--no-progress"]
     assert run(*words, "--metric", "naswot(channels=3, cells=1)") == 1
     assert "channels must be even" in capsys.readouterr().err
+    cells = list(NASBench201().architectures())[1:]
+    table = Table.from_accuracies(
+        NASBench201(), "most", "", "", {Column("digits", "test", 2): dict.fromkeys(cells, 9.0)}
+    )
+    table.save(tmp_path / "most.npz")
+    assert run(*words, "--metric", f"angle+table(column='digits', path='{tmp_path / 'most.npz'}')") == 1
+    assert "needs the accuracy of every architecture, but digits/test/2 of most has 15,624" in capsys.readouterr().err
     assert not (tmp_path / "search").exists()
 
 
 def test_a_refused_limit_does_not_bind_the_folder(supernet: Path, tmp_path: Path) -> None:
     words = ["evolve", supernet, "--out", tmp_path / "out", "--metric", "angle", *ANGLES]
     assert run(*words, "--max-params", "10") == 1
+    assert run(*words, "--standalone.channels", "5") == 1
     assert run(*words, "--max-params", "1000000") == 0
 
 
-@pytest.mark.parametrize(("option", "value"), [("--threads", "0"), ("--probe", "-1")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--threads", "0"), ("--threads", "1025"), ("--probe", "-1"), ("--checkpoint-seconds", "-1")]
+)
 def test_numbers_of_training_are_checked_first(tmp_path: Path, option: str, value: str) -> None:
     assert run("train-supernet", tmp_path / "run", *TRAIN, option, value) == 1
     assert not (tmp_path / "run").exists()

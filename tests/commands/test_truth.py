@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from genas.commands.truth import Truth
@@ -41,3 +43,30 @@ def test_what_the_table_lacks_has_no_rank(path: str) -> None:
 def test_a_truth_is_given_once(path: str) -> None:
     with pytest.raises(ValueError, match="Each truth must be given once, but got cifar10, cifar10/test"):
         Truth.load(path, ["cifar10", "cifar10/test"], SPACE, "digits")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cifar10-valid"], "cifar10-valid"),  # trained on a part of it, the only one that is known
+        (["cifar10", "cifar10-valid"], "cifar10"),
+        (["cifar10-valid", "cifar10-valid300"], None),
+        (["svhn"], None),
+    ],
+)
+def test_by_default_the_truth_is_of_the_data_set_that_was_searched_on(
+    names: list[str], expected: str | None, tmp_path: Path
+) -> None:
+    columns = {Column(name, "test", 200): {FOUR[0]: 90.0} for name in names}
+    Table.from_accuracies(SPACE, "one", "", "", columns).save(tmp_path / "one.npz")
+    if expected is None:
+        with pytest.raises(KeyError, match="Say which column is the truth with --truth"):
+            Truth.load(str(tmp_path / "one.npz"), [], SPACE, "cifar10")
+    else:
+        (truth,) = Truth.load(str(tmp_path / "one.npz"), [], SPACE, "cifar10")
+        assert truth.column.dataset == expected
+
+
+def test_ranks_of_a_table_of_classes_are_among_classes() -> None:
+    table = Table.from_accuracies(SPACE, "one", "", "", {A: {FOUR[0]: 90.0}}, isomorphic=True)
+    assert Truth(table, A).text(FOUR[0]) == "cifar10/test/200: 90.00 %, rank 1 of 1 classes"

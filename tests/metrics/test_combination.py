@@ -31,6 +31,16 @@ def test_a_sum_is_gamma_times_scale_times_score(table_metric, context) -> None:
     assert combined.comparable(harm, context, KEYS[:3]).tolist() == [-20.0, 0.0, -10.0]
 
 
+def test_a_term_of_weight_zero_is_not_measured_and_cannot_fail(table_metric, context) -> None:
+    gain, failing = table_metric(table(1, 2), name="gain"), table_metric(table(math.nan, math.nan), name="failing")
+    assert Combined((Term(gain), Term(failing, 0.0))).score(context, KEYS[:2]).tolist() == [1, 2]
+    combined = Combined((Term(Accuracy()), Term(Flatness(), 0.0)))
+    assert combined.measurements == Accuracy().measurements
+    assert set(combined.needs(context, KEYS[:1]).values()) == {Accuracy().measurements}
+    with pytest.raises(ValueError, match="all weights are 0"):
+        Combined((Term(Accuracy(), 0.0),))
+
+
 def test_genas_joins_angle_over_pi_with_gamma_times_beta_times_flatness(context, draw) -> None:
     architectures = draw(context.space, 4)
     angle, flatness, accuracy = Angle(), Flatness(), Accuracy()

@@ -112,6 +112,8 @@ def test_the_term_is_the_gradient_of_minus_the_alignment(bilinear, form, epoch, 
         own_gradients(step) - own_gradients(plain), -0.25 * share * uphill, rtol=1e-8, atol=1e-10
     )
     assert float(report.diagnostics["lambda_alignment"]) == pytest.approx(float(value.detach()), rel=1e-13)
+    change = float((0.25 * share * uphill).norm() / own_gradients(plain).norm())
+    assert float(report.diagnostics["lambda_relative_change"]) == pytest.approx(change, rel=1e-8)
     assert float(report.loss) == float(Plain().backward(make(), p).loss)
     assert step.objective.statistics == ["recorded", "batch", "batch"]
 
@@ -130,7 +132,7 @@ def test_curved_losses(smooth_step, doubled, close) -> None:
     step, plain = (smooth_step("darts", cells=(0, 1, 0, 0), epoch=49) for _ in range(2))
     alphas = doubled(step.relaxation)
     Plain().backward(plain, alphas)
-    LambdaHook(0.5).backward(step, alphas)
+    LambdaHook(0.5, epsilon=1e-4).backward(step, alphas)
     p = [alpha.softmax(dim=1) for alpha in alphas]
     leaves = [p[kind].clone().requires_grad_() for kind in (0, 1, 0, 0)]
     live = tuple(step.objective.live.values())

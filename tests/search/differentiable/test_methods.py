@@ -181,6 +181,12 @@ def test_epochs_on_nasbench201(name: str) -> None:
     assert method(name, NB201, "code").settings.epochs == (50 if name in short else 100)
 
 
+def test_a_method_of_another_package_must_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genas.search.differentiable.presets.METHODS", {"broken": lambda *_: None})
+    with pytest.raises(TypeError, match=r"The search method 'broken' must be a .*Method, but is None"):
+        method("broken", NB201)
+
+
 def test_numbers_of_single_methods() -> None:
     code = method("darts", NB201, "code").settings
     assert (code.nesterov, code.weight_decay, code.learning_rate.every) == (True, 5e-4, "epoch")
@@ -190,10 +196,11 @@ def test_numbers_of_single_methods() -> None:
     assert method("beta-darts", DARTS).regularizer == BetaDecay(LinearSchedule(end=25))
     assert method("beta-darts", DARTS, "code").regularizer == BetaDecay(LinearSchedule(slope=0.5))
     slow = method("lambda-darts", NB201)
-    assert slow.weight_step == LambdaHook(0.25, form="corr", epsilon=1e-4)
+    assert slow.weight_step == LambdaHook(0.25, form="corr", epsilon=0.1)
     assert (slow.settings.update_order, slow.settings.alphas.learning_rate) == ("alpha_first", 1e-4)
     assert method("lambda-darts", NB201, "code").settings.update_order == "weights_first"
-    assert method("lambda-darts", DARTS).weight_step == LambdaHook(0.125, form="signcorr")
+    assert method("lambda-darts", NB201, "code").weight_step == LambdaHook(0.25, form="corr", epsilon=1e-4)
+    assert method("lambda-darts", DARTS).weight_step == LambdaHook(0.125, form="signcorr", epsilon=0.1)
     assert method("lambda-darts", DARTS, "code").settings.batch_size == 96
     pc = method("pc-darts", DARTS).settings
     assert (pc.batch_size, pc.learning_rate, pc.alphas.learning_rate) == (256, LearningRate(0.1, 0.0), 6e-4)
@@ -292,8 +299,8 @@ def test_the_numbers_of_a2ms_authors() -> None:
         settings = method(name, NB201, "a2m-code").settings
         assert (settings.epochs, settings.nesterov, settings.weight_decay) == (50, False, 3e-4)
         assert settings.batch_size == (32 if name == "darts-pt" else 64)
-    assert method("lambda-darts", NB201, "a2m-code").weight_step == LambdaHook(0.125)
-    assert method("lambda-darts", DARTS, "a2m-code").weight_step == LambdaHook(0.125, form="signcorr")
+    assert method("lambda-darts", NB201, "a2m-code").weight_step == LambdaHook(0.125, epsilon=1e-4)
+    assert method("lambda-darts", DARTS, "a2m-code").weight_step == LambdaHook(0.125, form="signcorr", epsilon=1e-4)
     assert method("lambda-darts", DARTS, "code").weight_step == LambdaHook(0.25, form="corr", epsilon=1e-3)
     assert method("pc-darts", NB201, "a2m-code") == Method(partial=PartialChannels(4, "cell"))
     assert method("pc-darts", DARTS, "a2m-code") == Method(partial=PartialChannels(4, "edges"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ import torch
 
 from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
-from genas.search.differentiable.lambda_hook import LambdaHook
+from genas.search.differentiable.lambda_hook import LambdaHook, alignment
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
 from genas.search.differentiable.neighbors import AdditiveNeighbors
 from genas.search.differentiable.objective import NetworkObjective
 from genas.search.differentiable.parts import Alphas, SearchStep
 from genas.search.differentiable.regularizers import BetaDecay, Regularized
 from genas.search.differentiable.relaxation import SkipSchedule, Softmax
+from genas.search.differentiable.vectors import norm
 from genas.search.differentiable.weight_steps import AdversarialSmoothing, Plain, RandomSmoothing
 from genas.spaces import space
 from genas.supernet import CellNetwork
@@ -89,6 +91,43 @@ def test_differences_in_place_of_exact_curvature(setting, close) -> None:
     exact = A2MGradient(FirstOrder(), 0.5).gradient(step, alphas)
     for curvature in ("central_fd", "relative_fd", "forward_fd"):
         close(A2MGradient(FirstOrder(), 0.5, curvature=curvature, epsilon=1e-6).gradient(step, alphas), exact, 1e-5)
+
+
+def test_the_alignment_of_cells_of_networks(setting, close) -> None:
+    """A short step in float64 is the derivative through two backward passes; the default one raises the alignment."""
+    network, step, alphas = setting
+    step = replace(step, epoch=49)
+    kinds, weights = step.objective.cell_types, step.objective.weights
+    cells = [cell for cell, kind in enumerate(kinds) if kind == 0]
+    if len(cells) < 2:
+        pytest.skip("one normal cell agrees with itself")
+
+    def aligned() -> torch.Tensor:
+        mixtures = [replace(each, operations=each.operations.detach()) for each in step.cell_mixtures(alphas)]
+        points = [mixtures[cell].operations.requires_grad_() for cell in cells]
+        loss = step.objective.training_loss(mixtures)
+        return alignment(torch.autograd.grad(loss, points, create_graph=True))
+
+    def term(epsilon: float) -> list[torch.Tensor]:
+        found = []
+        for hook in (Plain(), LambdaHook(0.25, epsilon=epsilon)):
+            network.zero_grad()
+            hook.backward(step, alphas)
+            slopes = [weight.grad for weight in weights.values()]
+            found.append(
+                [torch.zeros_like(w) if g is None else g for w, g in zip(weights.values(), slopes, strict=True)]
+            )
+        return [there - own for own, there in zip(*found, strict=True)]
+
+    before = aligned()
+    uphill = torch.autograd.grad(before, list(weights.values()), materialize_grads=True)
+    assert max(float(part.abs().max()) for part in uphill) > 1e-3
+    close(term(1e-7), [-0.25 * part for part in uphill], 1e-4)
+    found = term(LambdaHook.epsilon)
+    with torch.no_grad():
+        for weight, part in zip(weights.values(), found, strict=True):
+            weight.sub_(0.01 / norm(found) * part)
+    assert float((aligned() - before).detach()) > 0.01
 
 
 def test_weight_steps_move_running_statistics_once(setting, bitwise) -> None:
