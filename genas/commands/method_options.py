@@ -34,6 +34,7 @@ from genas.search.differentiable import (
     Unrolled,
     WeightStep,
 )
+from genas.search.differentiable.gradients import MixedTerm
 from genas.search.differentiable.lambda_hook import AlignmentForm
 from genas.search.differentiable.relaxation import SkipShape
 from genas.spaces import SearchSpace
@@ -50,6 +51,7 @@ class MethodChanges:
 
     Args:
         second_order: Whether the architecture's gradient looks one step of the weights ahead.
+        mixed: The second order's product with a second derivative, by a finite difference or exact.
         beta_slope: Growth per epoch of the strength of beta decay.
         beta_end: Strength of beta decay after all epochs, in the place of beta_slope.
         beta_weights: Weight of beta decay in each cell type.
@@ -77,6 +79,7 @@ class MethodChanges:
     """
 
     second_order: bool | None = None
+    mixed: MixedTerm | None = None
     beta_slope: float | None = None
     beta_end: float | None = None
     beta_weights: tuple[float, ...] | None = None
@@ -136,10 +139,10 @@ class MethodChanges:
         return found
 
     def _gradient(self, own: ArchitectureGradient) -> ArchitectureGradient:
-        if self.second_order is None or self.second_order == isinstance(own, Unrolled):
-            return own
-        _check_replaceable("second_order", own, FirstOrder, Unrolled)
-        return Unrolled() if self.second_order else FirstOrder()
+        if self.second_order is not None and self.second_order != isinstance(own, Unrolled):
+            _check_replaceable("second_order", own, FirstOrder, Unrolled)
+            own = Unrolled() if self.second_order else FirstOrder()
+        return self._changed(own, Unrolled, "second_order", {"mixed": "mixed"})
 
     def _regularizer(self, own: Regularizer | None) -> Regularizer | None:
         schedule = renamed(self, {"beta_slope": "slope", "beta_end": "end"})

@@ -108,7 +108,9 @@ class Unrolled(ArchitectureGradient):
         xi: Length of the step ahead; ``None``: the current learning rate. Zero is :class:`FirstOrder`.
         mixed: How the product with the mixed second derivative is computed: ``central_fd``, as in the paper's code, by
             the difference of two gradients at ``w +- r u / |u|``, or ``exact`` by differentiating twice.
-        epsilon: r, the length of the finite difference.
+        epsilon: r, the length of the finite difference. The slopes of a network jump where a ReLU switches, and a
+            shorter step divides these jumps by less: on NAS-Bench-201 1e-3 is farther from ``exact`` than 0.01, and 0.1
+            is nearer.
 
     Raises:
         ValueError: If a number or a name is out of its range.

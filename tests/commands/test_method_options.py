@@ -89,6 +89,7 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
 
 EFFECTS: dict[str, tuple[str, Any]] = {
     "second_order": ("darts", True),
+    "mixed": ("darts-2nd", "exact"),
     "beta_slope": ("darts", 0.5),
     "beta_end": ("darts", 20.0),
     "beta_weights": ("beta-darts", (2.0,)),
