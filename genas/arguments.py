@@ -161,6 +161,8 @@ def _explained(message: str, spelling: Spelling) -> str:
     if about and about[1] in types and values:
         name = dashed(about[1])
         given = values[-1] if values[-1].startswith("[") else repr(values[-1])
+        if values[-1].strip("+-.").lower() in ("nan", "inf", "infinity"):
+            return f"--{name} must be a finite number, but got {given}."
         return f"--{name} must be {_described(types[about[1]])}, but got {given}."
     return _plain(message)
 

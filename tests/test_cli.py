@@ -280,6 +280,7 @@ def test_words_after_two_dashes_are_arguments(work: dict[str, object]) -> None:
         (["a", "--max-macs"], "expected one argument"),
         (["a", "--max-macs=x"], r"--max-macs must be int or null, but got 'x'\."),
         (["a", "--epochs", "x"], r"--training\.epochs must be int, but got 'x'\."),
+        (["a", "--rate.start", "nan"], r"--training\.rate\.start must be a finite number, but got 'nan'\."),
         (["a", "--kind=qick"], r"--kind must be one of quick, slow, but got 'qick'\."),
         (["a", "--stds=[1,x]"], r"--stds must be a list of float, separated by commas, but got 'x'\."),
         (["a", "--quiet=perhaps"], r"--quiet must be bool, but got 'perhaps'\."),

@@ -59,8 +59,8 @@ class Projection:
 
     A round decides one edge of every cell type, drawn uniformly from those that are left, and keeps the operation whose
     removal hurts most. Then, in spaces whose nodes keep two inputs, a round decides one node of every cell type: it
-    repeatedly removes the incoming edge whose removal hurts least, until two are left (the authors' code tries each edge
-    alone, with those that it has removed in the same round still there). A removal is a weight of zero; the other
+    repeatedly removes the incoming edge whose removal hurts least, until two are left. (The authors' code tries each
+    edge alone, with those that it has removed in the same round still there.) A removal is a weight of zero; the other
     weights do not change. Every draw is a function of the seed and the round.
 
     Where nodes keep two inputs, ``none`` cannot be chosen.
