@@ -156,11 +156,25 @@ class Metric(abc.ABC):
             TypeError: If a gene is not an integer.
         """
         architectures = [context.space.check(architecture) for architecture in architectures]
-        for architecture, measurements in self.needs(context, architectures).items():
-            context.prepare(measurements, [architecture])
+        _prepare(context, self.needs(context, architectures))
         values = np.asarray(self.values(context, architectures), dtype=np.float64)
         scores = values if self.higher_is_better else -values
         return np.where(np.isfinite(scores), scores, np.nan)
+
+
+def _prepare(context: Context, needs: Needs) -> None:
+    """Make the measurements that the store lacks, architecture by architecture, so that they share the subnet."""
+    wanted: defaultdict[Measurement, list[Architecture]] = defaultdict(list)
+    for architecture, measurements in needs.items():
+        for measurement in measurements:
+            wanted[measurement].append(architecture)
+    # Asked once per measurement: where all are stored, asking for each architecture takes longer than the scores.
+    missing = {measurement: set(context.missing(measurement, members)) for measurement, members in wanted.items()}
+    if not any(missing.values()):
+        return
+    for architecture, measurements in needs.items():
+        lacking = [each for each in measurements if each.representative(context.space, architecture) in missing[each]]
+        context.prepare(lacking, [architecture])
 
 
 def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:

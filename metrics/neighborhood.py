@@ -47,7 +47,8 @@ class Neighborhood(Metric):
     Values are scores of the base metric: higher is better whatever its orientation. Each architecture is measured once,
     however many neighbourhoods it is in. Where the space has every combination of genes, and the base metric runs no
     network or all architectures are scored, all neighbourhoods are computed at once, the mean in closed form
-    (:func:`genas.spaces.neighborhoods.mean_everywhere`).
+    (:func:`genas.spaces.neighborhoods.mean_everywhere`). Aggregates that add up (``mean``, ``penalized``) are given to
+    twelve significant digits, in which both ways agree.
 
     Args:
         base: The metric, or combination of metrics; not one of ranks, which belong to a pool of architectures.
@@ -151,7 +152,7 @@ class Neighborhood(Metric):
         rows = {architecture: row for row, architecture in enumerate(dict.fromkeys(each for g in groups for each in g))}
         scores = self.base.score(context, list(rows))
         parts = [scores[[rows[each] for each in group]] for group in groups]
-        return np.array([float(aggregated(part, self.aggregate, penalty=self.penalty)) for part in parts])
+        return self._rounded([float(aggregated(part, self.aggregate, penalty=self.penalty)) for part in parts])
 
     def _at_once(self, context: Context, architectures: Sequence[Architecture]) -> bool:
         """Return whether to score the whole space: if that is free, or requested anyway."""
@@ -163,7 +164,16 @@ class Neighborhood(Metric):
         """The aggregated scores of the whole space, one axis per gene."""
         space = context.space
         scores = self.base.score(context, all_architectures(space)).reshape(tuple(map(len, space.choices)))
-        return aggregated_everywhere(scores, self.aggregate, distance=self.distance, penalty=self.penalty)
+        found = aggregated_everywhere(scores, self.aggregate, distance=self.distance, penalty=self.penalty)
+        return self._rounded(found.ravel().tolist()).reshape(found.shape)
+
+    def _rounded(self, values: Sequence[float]) -> np.ndarray:
+        """The values, without the digits that come from rounding errors."""
+        if self.aggregate in ("mean", "penalized"):
+            # The last digits depend on the order of summation: with them equal neighbourhoods would not tie, and a
+            # score would depend on whether the whole space is scored at once. Other aggregates add nothing up.
+            values = [float(f"{value:.12g}") for value in values]
+        return np.array(values, dtype=np.float64)
 
 
 def _is_cheap(metric: Metric) -> bool:

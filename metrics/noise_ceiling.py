@@ -19,6 +19,11 @@ from genas.tables import Column, Table
 FEWEST_REPEATED = 10
 """Number of architectures that must have been trained with at least two seeds for an estimate of the noise."""
 
+_ROUNDING = 0.01
+"""Largest difference, in percentage points, between a mean and that of its seeds where both have two decimals.
+
+One training more or less moves the mean of some architecture by much more, unless there is next to no noise."""
+
 
 @final
 @dataclass(frozen=True)
@@ -112,6 +117,9 @@ def noise_ceiling(
     be ranked: it is a property of the trainings, and few of a sample may have been trained twice. Pairs of seeds are
     weighted by their numbers of architectures; a pair with nothing but ties is left out.
 
+    A mean counts as that of as many trainings as the table has seeds. Where it is of others, too (a table of the mean
+    and two of three seeds), their number is not known, and the ceiling would be too low.
+
     Args:
         table: The truth.
         column: One of its columns.
@@ -121,7 +129,8 @@ def noise_ceiling(
 
     Returns:
         The ceiling, or ``None`` if fewer than :data:`FEWEST_REPEATED` architectures of the table have two seeds, if
-        those to be ranked have no single training, or if all pairs of seeds have nothing but ties.
+        those to be ranked have no single training, if the mean of one of them is not that of its seeds in the table, to
+        0.01 percentage points, or if all pairs of seeds have nothing but ties.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:
@@ -141,7 +150,12 @@ def noise_ceiling(
             pairs.append(np.array([*_statistics(*pair, settings), *resampled]))
             weights.append(int(both.sum()))
     ranked = np.stack([table.values(seed, architectures, missing="nan") for seed in seeds])
-    trainings = np.count_nonzero(~np.isnan(ranked), axis=0) if column.seed is None else np.ones(1)
+    trainings = np.ones(1)
+    if column.seed is None:
+        means = _mean_of_known(ranked, [1] * len(ranked))
+        if (np.abs(means - table.values(column, architectures, missing="nan")) > _ROUNDING).any():
+            return None
+        trainings = np.count_nonzero(~np.isnan(ranked), axis=0)
     trainings = trainings[trainings > 0]
     if not pairs or not len(trainings):
         return None

@@ -24,11 +24,14 @@ class Agreement:
 
     Args:
         labels: Names of the metrics.
-        taus: Tau-b in every supernet, shape ``(supernets, metrics, metrics)``; NaN where a metric ranks nothing.
+        taus: Tau-b in every supernet, shape ``(supernets, metrics, metrics)``; NaN where one of two metrics ranks
+            nothing, 1 on the diagonal whatever it ranks.
+        counts: Number of supernets in which each metric was scored; 1 where it is the same in all.
     """
 
     labels: tuple[str, ...]
     taus: np.ndarray
+    counts: tuple[int, ...]
 
     @classmethod
     def of(cls, metrics: Sequence[ScoredMetric]) -> Agreement:
@@ -46,13 +49,15 @@ class Agreement:
             taus[run, a, b] = taus[run, b, a] = _tau(
                 *(each.scores[run % len(each.scores)] for each in (metrics[a], metrics[b]))
             )
-        return cls(tuple(metric.label for metric in metrics), taus)
+        return cls(tuple(metric.label for metric in metrics), taus, tuple(len(metric.scores) for metric in metrics))
 
     def _text(self, row: int, column: int) -> str:
         taus = self.taus[:, row, column]
         if np.isnan(taus).any():
             return "-"
-        spread = f" ± {taus.std(ddof=1):.3f}" if len(taus) > 1 and row != column else ""
+        # Two metrics without a supernet were compared once, however many supernets others have.
+        varies = row != column and max(self.counts[row], self.counts[column]) > 1
+        spread = f" ± {taus.std(ddof=1):.3f}" if varies else ""
         return f"{taus.mean():.3f}{spread}"
 
     def plain(self) -> dict[str, Any]:

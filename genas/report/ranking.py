@@ -207,7 +207,7 @@ class Ranking:
         if self.ceiling is None:
             return (
                 f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures whose accuracies differ, trained "
-                "with two known seeds, and a known seed of those that are ranked"
+                "with two known seeds, and all seeds behind the means of those that are ranked"
             )
         known = self.ceiling
         interval = "" if math.isnan(known.low) else f" [{known.low:.3f}, {known.high:.3f}]"

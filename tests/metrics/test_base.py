@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from genas.metrics import Measurement, Metric, Outputs
+from genas.scores import ScoreStore
 from genas.spaces import DARTS, NASBench201
 
 
@@ -80,6 +81,42 @@ def test_what_is_needed_is_measured_architecture_by_architecture(context) -> Non
     first, second = (context.space.supernet_representative(each) for each in ((3,) * 6, (2,) * 6))
     assert Two().score(context, [first, second]).tolist() == [2.0, 2.0]
     assert runs == [("a", first), ("b", first), ("a", second), ("b", second)]
+
+
+def test_what_is_stored_is_asked_for_once_per_measurement(make_context, table_measurement, monkeypatch) -> None:
+    """Whatever the number of architectures: one by one it took most of the time of a score."""
+
+    class Summed(Metric):
+        name = "summed"
+
+        def __init__(self) -> None:
+            twin = type("Twin", (table_measurement,), {"columns": ("twin",)})
+            self._measurements = tuple(
+                kind({(gene,) * 6: 1.0 for gene in range(5)}) for kind in (table_measurement, twin)
+            )
+
+        @property
+        def measurements(self):  # type: ignore[no-untyped-def]
+            return self._measurements
+
+        def values(self, context, architectures):  # type: ignore[no-untyped-def]
+            return sum(context.measure(each, architectures)[:, 0] for each in self.measurements)
+
+    context, metric, asked = make_context(), Summed(), list[int]()
+    first, second, third = ((gene,) * 6 for gene in range(3))
+    context.measure(metric.measurements[0], [first])
+    context.measure(metric.measurements[1], [second])
+    for measurement in metric.measurements:
+        measurement.runs.clear()
+    assert metric.score(context, [first, second, third]).tolist() == [2.0] * 3
+    assert [each.runs for each in metric.measurements] == [[second, third], [first, third]]
+
+    get = ScoreStore.get
+    monkeypatch.setattr(
+        ScoreStore, "get", lambda self, key, rows: asked.append(len(list(rows))) or get(self, key, rows)
+    )
+    assert metric.score(context, [first, second, third]).tolist() == [2.0] * 3
+    assert asked == [3] * 4, "of each measurement what is missing, then the numbers"
 
 
 def test_a_metric_without_values_and_a_measurement_without_run_are_abstract() -> None:

@@ -70,7 +70,30 @@ def test_the_whole_neighbourhood_by_hand(how, base, untrained, draw) -> None:
     metric = Neighborhood(base, how, penalty=0.5 if how == "penalized" else 1.0)
     centres = draw(SPACE, 3)
     found = metric.score(untrained, centres)
-    np.testing.assert_allclose(found, [by_hand(metric, untrained, centre) for centre in centres], rtol=1e-12)
+    np.testing.assert_allclose(found, [by_hand(metric, untrained, centre) for centre in centres], rtol=1e-11)
+
+
+@dataclass(frozen=True)
+class Counted(Metric):
+    """Accuracies of 2,000 images, in percent: their means often tie."""
+
+    name: ClassVar[str] = "counted"
+    cost_hint: ClassVar = "forward"
+
+    def values(self, context, architectures):  # type: ignore[no-untyped-def]
+        table = np.random.default_rng(0).integers(1600, 1700, size=(5,) * 6) / 20
+        return table[tuple(np.array(architectures, dtype=int).T)]
+
+
+@pytest.mark.parametrize("how", AGGREGATES)
+def test_at_once_and_one_by_one_are_equal(how, untrained) -> None:
+    """To the last bit, so that true ties stay ties, and a score does not depend on what else is scored."""
+    metric, everything = Neighborhood(Counted(), how), all_architectures(SPACE)
+    at_once, one_by_one = metric.score(untrained, everything)[:1000], metric.score(untrained, everything[:1000])
+    np.testing.assert_array_equal(at_once, one_by_one)
+    if how == "mean":
+        sums = (one_by_one * 25 * 20).round()
+        assert len(set(sums)) == len(set(one_by_one)) < 1000
 
 
 def test_cheap_bases_are_worked_out_once_for_all(untrained, draw) -> None:
@@ -80,7 +103,7 @@ def test_cheap_bases_are_worked_out_once_for_all(untrained, draw) -> None:
         metric.score(untrained, [centre])
     assert Rugged.asked == [15_625]
     expected = mean_everywhere(Rugged().score(untrained, all_architectures(SPACE)).reshape((5,) * 6), 2)
-    np.testing.assert_array_equal(metric.score(untrained, all_architectures(SPACE)), expected.ravel())
+    np.testing.assert_allclose(metric.score(untrained, all_architectures(SPACE)), expected.ravel(), rtol=1e-11)
 
 
 def test_costly_bases_are_asked_for_each_member_once(untrained) -> None:
@@ -131,14 +154,16 @@ def test_lower_is_better_bases_are_turned_first(context, draw) -> None:
     losses = Loss().values(context, [centre, *context.space.neighbors(centre)])
     found = {how: float(Neighborhood(Loss(), how).score(context, [centre])[0]) for how in ("mean", "worst")}
     assert found == {"mean": pytest.approx(-losses.mean()), "worst": -losses.max()}
-    assert Neighborhood(Loss(), "penalized", penalty=0.0).score(context, [centre]) == -losses[0]
+    assert Neighborhood(Loss(), "penalized", penalty=0.0).score(context, [centre]) == pytest.approx(
+        -losses[0], rel=1e-11
+    )
 
 
 def test_the_angle_of_a_supernet_in_closed_form(context) -> None:
     cells = all_architectures(context.space)
     angles = Angle().score(context, cells).reshape((5,) * 6)
     found = Neighborhood(Angle()).score(context, cells)
-    np.testing.assert_allclose(found, mean_everywhere(angles).ravel(), rtol=1e-14)
+    np.testing.assert_allclose(found, mean_everywhere(angles).ravel(), rtol=1e-11)
     assert Neighborhood(Angle()).scale == Angle().scale == 1 / np.pi
 
 
@@ -188,7 +213,8 @@ def test_one_sample_is_the_architecture_itself(untrained, draw) -> None:
     centres = draw(SPACE, 5)
     for how in AGGREGATES:
         found = Neighborhood(Rugged(), how, samples=1).score(untrained, centres)
-        np.testing.assert_array_equal(found, Rugged().score(untrained, centres))
+        rounding = 1e-11 if how in ("mean", "penalized") else 0
+        np.testing.assert_allclose(found, Rugged().score(untrained, centres), rtol=rounding)
 
 
 def test_all_samples_are_the_whole(untrained, draw) -> None:

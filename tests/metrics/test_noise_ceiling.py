@@ -117,6 +117,33 @@ def test_architectures_trained_less_often_count_by_their_noise() -> None:
     assert found.trainings == pytest.approx(1 / ((1 / 3 + 1) / 2))
 
 
+def test_no_ceiling_where_the_mean_is_of_more_seeds_than_the_table_has() -> None:
+    """As of a table imported with the mean and two of three seeds: two trainings would make the ceiling too low."""
+    rng = np.random.default_rng(0)
+    readings = rng.normal(50, 1, size=100) + rng.normal(size=(3, 100))
+    readings[2, :60] = np.nan
+    values = {MEAN: np.nanmean(readings, axis=0), column(0): readings[0], column(1): readings[1]}
+    known = Table(SPACE, "synthetic", "drawn", "", architectures(100), values)
+    assert noise_ceiling(known, MEAN, architectures(100)) is None
+    assert noise_ceiling(known, MEAN, architectures(61)) is None, "one of them is enough"
+    of_two = noise_ceiling(known, MEAN, architectures(60))
+    assert of_two is not None
+    assert of_two.trainings == 2
+    assert noise_ceiling(known, column(0), architectures(100)) is not None, "one training whatever else there is"
+
+
+def test_rounded_means_are_those_of_their_seeds() -> None:
+    """Published accuracies have five decimals, or two; some architectures may have a mean and no seed."""
+    rng = np.random.default_rng(0)
+    readings = rng.normal(50, 1, size=100) + rng.normal(size=(2, 100))
+    means = readings.mean(axis=0)
+    readings[:, 90:] = np.nan
+    values = {MEAN: means.round(2), column(0): readings[0].round(2), column(1): readings[1].round(2)}
+    found = noise_ceiling(Table(SPACE, "rounded", "drawn", "", architectures(100), values), MEAN, architectures(100))
+    assert found is not None
+    assert found.trainings == 2
+
+
 def test_pairs_of_seeds_count_by_their_architectures() -> None:
     rng = np.random.default_rng(0)
     readings = rng.normal(50, 1, size=23) + rng.normal(size=(4, 23))

@@ -80,7 +80,7 @@ def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
     metric = ScoredMetric("angle", False, (UP,))
     assert ranking(metric).ceiling_text() == (
         "noise ceiling: not known; it takes 10 architectures whose accuracies differ, trained with two known seeds, "
-        "and a known seed of those that are ranked"
+        "and all seeds behind the means of those that are ranked"
     )
     known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.7, 0.8, 0.62, 1000, 1.2, 0.3))
     assert known.ceiling_text().startswith(
@@ -150,6 +150,20 @@ def test_what_is_the_same_for_all_supernets_agrees_with_each() -> None:
         assert agreement.taus.shape == (3, 2, 2)
         assert agreement.taus[:, 0, 1] == pytest.approx(expected)
         assert agreement.taus[:, 1, 0] == pytest.approx(expected)
+
+
+def test_only_what_was_compared_in_several_supernets_has_a_spread() -> None:
+    """Two metrics without a supernet are compared once; two with supernets may agree alike in all of them."""
+    naswot, synflow = (ScoredMetric(name, False, (scores,)) for name, scores in (("naswot", UP), ("synflow", NOISY)))
+    angle, loss = (ScoredMetric(name, False, (UP, UP)) for name in ("angle", "loss"))
+    once = f"{kendall_tau(UP[:7], NOISY[:7]):.3f}"
+    rows = Agreement.of([naswot, synflow, angle, loss]).rows()
+    assert rows is not None
+    assert rows[1:4] == [
+        ["naswot (1)", "1.000", once, "1.000 ± 0.000", "1.000 ± 0.000"],
+        ["synflow (2)", once, "1.000", f"{once} ± 0.000", f"{once} ± 0.000"],
+        ["angle (3)", "1.000 ± 0.000", f"{once} ± 0.000", "1.000", "1.000 ± 0.000"],
+    ]
 
 
 def test_agreement_of_what_ranks_nothing_one_or_many() -> None:
