@@ -22,9 +22,10 @@ class ScoreStore:
     """Measurements of architectures, kept under a key that names the measurement and its inputs.
 
     A measurement is an array of raw numbers (say, the loss at every noise level), so that weights and other cheap
-    choices can be varied later without running a network. Written by one process, every ``put`` in one transaction:
-    after a kill the file holds all finished ones. A closed store is a single file (SQLite's rollback journal, no
-    write-ahead log).
+    choices can be varied later without running a network. Any number of processes may use one file at once; each waits
+    up to a minute for another that is writing. Every ``put`` is one transaction: after a kill the file holds all
+    finished ones. Two processes may measure the same, as nothing is reserved; the later measurement is kept. A closed
+    store is a single file (SQLite's rollback journal, no write-ahead log).
 
     Args:
         path: The file, made when missing; ``":memory:"`` for a temporary store.
@@ -93,6 +94,13 @@ class ScoreStore:
         """Return the keys under which something is stored, sorted."""
         with self._named_errors():
             return [key for (key,) in self._connection.execute("SELECT DISTINCT key FROM measurements ORDER BY key")]
+
+    def architectures(self, key: str) -> list[Architecture]:
+        """Return the architectures stored under this key, sorted by their genes."""
+        query = "SELECT architecture FROM measurements WHERE key = ?"
+        with self._named_errors():
+            texts = [text for (text,) in self._connection.execute(query, (key,))]
+        return sorted(tuple(map(int, text.split(","))) for text in texts)
 
     def count(self, key: str) -> int:
         """Return the number of architectures stored under this key."""

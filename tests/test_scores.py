@@ -51,6 +51,16 @@ def test_keys_are_apart() -> None:
         assert store.get("c", [(1,)]) == {}
 
 
+def test_architectures_of_a_key_are_listed_by_their_genes() -> None:
+    with ScoreStore(":memory:") as store:
+        store.put("a", ROWS)
+        store.put("b", {(7, 7, 7): np.zeros(1)})
+        assert store.architectures("a") == sorted(ROWS) == [(0, 1, 2), (3, 10, 4), (31, 0, 4)]
+        store.put("a", {(3, 9, 4): np.zeros(1)})
+        assert store.architectures("a")[1:3] == [(3, 9, 4), (3, 10, 4)], "by number, not by text"
+        assert store.architectures("c") == []
+
+
 def test_integers_and_lower_precision_become_float64() -> None:
     with ScoreStore(":memory:") as store:
         store.put("a", {(1,): np.array([1, 2]), (2,): np.array([0.5], dtype=np.float32)})
@@ -165,6 +175,13 @@ def test_many_may_open_a_new_store_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as executor:
         assert max(executor.map(opened, range(40))) == 40
+
+
+def test_two_may_write_by_turns_and_the_later_measurement_is_kept(tmp_path: Path) -> None:
+    with ScoreStore(tmp_path / "scores.sqlite") as one, ScoreStore(tmp_path / "scores.sqlite") as two:
+        one.put("key", {(1,): np.array([1.0]), (2,): np.array([2.0])})
+        two.put("key", {(1,): np.array([3.0])})
+        assert one.get("key", [(1,), (2,)]) == {(1,): np.array([3.0]), (2,): np.array([2.0])}
 
 
 def test_an_interrupted_transaction_leaves_nothing() -> None:

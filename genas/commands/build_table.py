@@ -56,9 +56,10 @@ def build_table(
     """Train stand-alone networks and write their accuracies as a table of ground truth.
 
     Isomorphic cells are trained once. The same command continues an interrupted table, and one with more architectures,
-    repeated or repeats extends it: every finished network is kept in the folder. Writes table.npz. A network whose
-    training diverges is left out and counted. Columns are named after the images that trained: where validation images
-    are set aside from them, as in NAS-Bench-201's cifar10-valid, or where options limit them, the name shows it.
+    repeated or repeats extends it: every finished network is kept in the folder. Writes table.npz, which has all of
+    these, even if fewer are asked for now. A network whose training diverges is left out and counted. Columns are named
+    after the images that trained: where validation images are set aside from them, as in NAS-Bench-201's cifar10-valid,
+    or where options limit them, the name shows it.
 
     Args:
         out: Folder of the run; made if it does not exist.
@@ -110,10 +111,11 @@ def build_table(
         if begun is not None:
             _take_over(begun, plan, images, run, store, order)
         _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
-        table = _table(plan, store, order, out.name, images.fingerprint)
+        trained = _trained(plan, store, order)
+        table = _table(plan, store, trained, out.name, images.fingerprint)
         table.save(run.path / "table.npz")
         _report(table, other)
-        _report_diverged(plan, store, order)
+        _report_diverged(plan, store, trained)
         say(f"\ntable: {run.path / 'table.npz'}")
 
 
@@ -229,8 +231,21 @@ def _seeds(store: ScoreStore) -> list[int]:
     return sorted(int(key.removeprefix(_KEY)) for key in store.keys() if key.startswith(_KEY))  # noqa: SIM118 (not a mapping)
 
 
-def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture], name: str, fingerprint: str) -> Table:
-    found = {seed: store.get(_key(seed), order) for seed in _seeds(store)}
+def _trained(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture]) -> Sequence[Architecture]:
+    """Everything that the folder has trained: its table drops none of it, and its rows keep their order."""
+    stored = {each for seed in _seeds(store) for each in store.architectures(_key(seed))}
+    if stored == set(order):
+        return order
+    count = None if is_listable(plan.search_space) else len(stored)
+    longer = _order(plan.search_space, count, plan.seed)
+    # Of a space too large to list, an interrupted run may have trained some that come even later.
+    return [each for each in longer if each in stored] + sorted(stored.difference(longer))
+
+
+def _table(
+    plan: TrainingPlan, store: ScoreStore, trained: Sequence[Architecture], name: str, fingerprint: str
+) -> Table:
+    found = {seed: store.get(_key(seed), trained) for seed in _seeds(store)}
     accuracies: dict[Column, Mapping[Architecture, float]] = {}
     for column, kind in enumerate(KINDS):
         by_seed = {
@@ -240,9 +255,10 @@ def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture],
         for seed, values in by_seed.items():
             if values:
                 accuracies[plan.column(kind, seed)] = values
+        # Not only those of the first seed: its training may have diverged where that of another did not.
+        measured = dict.fromkeys(each for values in by_seed.values() for each in values)
         means = {
-            each: mean_over_seeds([values[each] for values in by_seed.values() if each in values])
-            for each in by_seed[plan.seed]
+            each: mean_over_seeds([values[each] for values in by_seed.values() if each in values]) for each in measured
         }
         if means:
             accuracies[plan.column(kind)] = means
@@ -251,9 +267,9 @@ def _table(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture],
     return Table.from_accuracies(plan.search_space, name, plan.source, fingerprint, accuracies, isomorphic=True)
 
 
-def _report_diverged(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture]) -> None:
+def _report_diverged(plan: TrainingPlan, store: ScoreStore, trained: Sequence[Architecture]) -> None:
     for seed in _seeds(store):
-        lost = [each for each, row in store.get(_key(seed), order).items() if np.isnan(row).all()]
+        lost = [each for each, row in store.get(_key(seed), trained).items() if np.isnan(row).all()]
         if lost:
             named = ", ".join(map(plan.search_space.format, lost[:3]))
             say(f"left out, as their training diverged: {len(lost):,} networks of seed {seed}, such as {named}")

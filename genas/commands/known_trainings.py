@@ -56,16 +56,19 @@ def known_rows(
         architectures: The architectures to look up.
 
     Returns:
-        For each seed the rows that training would give, to the last bit: see
-        :func:`genas.commands.table_training.train_rows`. An architecture that a seed lacks is left out.
+        For each seed the rows that training would give, up to the last bit: see
+        :func:`genas.commands.table_training.train_rows`. Their percentages are the table's, to the last bit. An
+        architecture that a seed lacks is left out.
     """
-    sizes = {kind: len(images.splits[kind].labels) for kind in KINDS if kind in images.splits}
+    kinds = [kind for kind in KINDS if kind in images.splits]
     found = {}
     for seed in sorted(int(column.seed) for column in table.seeds(plan.column("valid")) if column.seed is not None):
         rows = np.full((len(architectures), len(KINDS)), np.nan)
-        for kind, size in sizes.items():
+        for kind in kinds:
             percent = table.values(plan.column(kind, seed), architectures, missing="nan")
-            rows[:, KINDS.index(kind)] = np.rint(percent / 100 * size) / size  # counts of right answers are whole
-        complete = np.isnan(rows).sum(axis=1) == len(KINDS) - len(sizes)
+            # A percentage is 100 times a fraction, rounded. The quotient is at least as near as that fraction, so that
+            # 100 times the quotient is rounded to the same percentage.
+            rows[:, KINDS.index(kind)] = percent / 100
+        complete = np.isnan(rows).sum(axis=1) == len(KINDS) - len(kinds)
         found[seed] = {arch: row for arch, row, known in zip(architectures, rows, complete, strict=True) if known}
     return found

@@ -15,6 +15,9 @@ from genas.choices import check_choices
 Kind = Literal["valid", "test", "valtest"]
 Seed = int | Literal["any"] | None
 
+_PART = re.compile(r"(-valid(0\.\d{0,2}[1-9]|1)?)?(-max\d+)?(-\d+px)?")
+"""What :func:`dataset_of` appends to the name of a data set, nothing included."""
+
 FORM = "DATASET/KIND/EPOCHS[/seed=N][/at=N], like cifar10/test/200 or cifar10-valid/valid/200/seed=888/at=90"
 """The text form, for messages."""
 
@@ -118,12 +121,13 @@ def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None
         >>> dataset_of("cifar10", held_out=0.5), dataset_of("cifar10", held_out=0.1)
         ('cifar10-valid', 'cifar10-valid0.1')
         >>> dataset_of("cifar10", max_train=500, image_size=16)
-        'cifar10-500-16px'
+        'cifar10-max500-16px'
     """
     kind, _, path = data.partition(":")
     name = PurePath(path).stem if path else kind
     base = re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
-    limits = (f"-{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
+    # Not a bare number, by which the data set flowers-102 would be a part of flowers.
+    limits = (f"-max{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
     thousandths = round(1000 * held_out)
     part = "" if thousandths == 0 else "-valid" if thousandths == 500 else f"-valid{thousandths / 1000:g}"
     return base + part + "".join(limits)
@@ -137,13 +141,14 @@ def is_part(dataset: str, whole: str) -> bool:
         whole: The name of the data set.
 
     Returns:
-        Whether it is that name, or begins with it and a dash.
+        Whether it is that name, or that name with what :func:`dataset_of` appends; other data sets may begin with it,
+        too.
 
     Example:
-        >>> is_part("cifar10-valid", "cifar10"), is_part("cifar10", "cifar10"), is_part("cifar100", "cifar10")
+        >>> is_part("cifar10-valid", "cifar10"), is_part("cifar10", "cifar10"), is_part("cifar10-c", "cifar10")
         (True, True, False)
     """
-    return dataset == whole or dataset.startswith(f"{whole}-")
+    return dataset.startswith(whole) and _PART.fullmatch(dataset, len(whole)) is not None
 
 
 def mean_over_seeds(accuracies: Sequence[float]) -> float:

@@ -33,7 +33,9 @@ class Table:
         architectures: One for each row, all distinct.
         values: For each column the accuracies in percent, shape ``(len(architectures),)``; NaN where there is none.
             :meth:`from_accuracies` takes no NaN.
-        isomorphic: Whether a row stands for all architectures of the same ``space.unique_key``.
+        isomorphic: Whether a row stands for all architectures of the same ``space.unique_key``. Only
+            :meth:`from_accuracies` checks that no two rows do: computing all keys would slow down the loading of every
+            table. If two do, the first is found for architectures that have no row of their own.
 
     Raises:
         ValueError: If there is no accuracy, if one is not in 0 .. 100, if an architecture is not valid or repeated, or

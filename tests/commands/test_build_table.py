@@ -11,16 +11,18 @@ from genas.cli import main
 from genas.commands import build_table as module
 from genas.commands import table_training
 from genas.commands.build_table import build_table
+from genas.commands.known_trainings import known_rows
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.commands.table_training import TrainingPlan, train_rows
 from genas.data import DataOptions
 from genas.errors import RunError, TrainingDiverged
 from genas.runs import Run
-from genas.spaces import DARTS, NASBench201
+from genas.scores import ScoreStore
+from genas.spaces import DARTS, Architecture, NASBench201
 from genas.supernet import CellNetwork, LearningRate, StandaloneSettings, StandaloneTrainer, evaluate, train_standalone
 from genas.tables import Column, Table, load_table
 
-PART = "digits-valid-64"
+PART = "digits-valid-max64"
 """What columns call the half of the images that is not set aside for validation, limited to 64."""
 
 TINY = {
@@ -52,6 +54,15 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...
 
     monkeypatch.setattr(module, "measure_in_parallel", measure)
     return made
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, accuracy: Callable[[int, Architecture], float]) -> None:
+    """Take both accuracies of every network, fractions, from a function of seed and architecture."""
+
+    def rows(_: TrainingPlan, seed: int, members: list[Architecture]) -> dict[Architecture, np.ndarray]:
+        return {each: np.full(2, accuracy(seed, each)) for each in members}
+
+    monkeypatch.setattr(module, "train_rows", rows)
 
 
 def test_a_table_grows_and_is_never_trained_twice(tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]) -> None:
@@ -147,6 +158,22 @@ def test_a_training_that_diverges_is_left_out_and_counted(
     assert len(trainings) == 3, "it would diverge again"
 
 
+def test_a_mean_needs_no_training_of_the_first_seed(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accuracy(seed: int, _: Architecture) -> float:
+        return np.nan if seed == 0 and len(trainings) == 1 else (0.25, 0.75)[seed]
+
+    fake(monkeypatch, accuracy)
+    table = built(tmp_path / "run", architectures=2, repeated=2, repeats=2)
+    (_, lost), (_, kept), *_ = trainings
+    mean, first, second = (Column(PART, "test", 1, seed) for seed in (None, 0, 1))
+    assert table.covered(first) == (kept,)
+    assert table.values(second, [kept, lost]).tolist() == [75, 75]
+    assert table.values(mean, [kept, lost]).tolist() == [50, 75]
+    assert table.architectures == (kept, lost)
+
+
 def test_a_network_that_cannot_be_built_binds_no_folder(
     tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]]
 ) -> None:
@@ -202,6 +229,51 @@ def test_fewer_repeats_drop_no_seed(tmp_path: Path, trainings: list[tuple[int, t
     assert after.fingerprint == before.fingerprint
 
 
+@pytest.mark.parametrize(("space", "cells"), [("nasbench201", 1), ("darts", 3)])
+def test_fewer_architectures_drop_no_row(
+    tmp_path: Path,
+    trainings: list[tuple[int, tuple[int, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    space: str,
+    cells: int,
+) -> None:
+    fake(monkeypatch, lambda _, __: len(trainings) / 100)
+    given = {"space": space, "network": StandaloneNetwork(4, cells)}
+    before = built(tmp_path / "run", architectures=4, repeated=2, repeats=2, **given)
+    capsys.readouterr()
+    after = built(tmp_path / "run", architectures=1, **given)
+    assert len(trainings) == 6
+    assert after.architectures == before.architectures
+    assert after.fingerprint == before.fingerprint
+    assert f"{PART}/test/1: 4 architectures, from 3.00 % to 4.00 %" in capsys.readouterr().out
+
+
+def test_fewer_architectures_drop_no_diverged_network_from_the_report(
+    tmp_path: Path,
+    trainings: list[tuple[int, tuple[int, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake(monkeypatch, lambda _, __: np.nan if len(trainings) == 2 else 0.5)
+    for count in (2, 1):
+        built(tmp_path / "run", architectures=count)
+        assert "diverged: 1 networks of seed 0" in capsys.readouterr().out
+
+
+def test_what_comes_much_later_in_a_space_too_large_to_list_is_kept(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a run is interrupted, or another table knows only those."""
+    fake(monkeypatch, lambda _, __: 0.5)
+    given = {"space": "darts", "network": StandaloneNetwork(4, 3)}
+    first = built(tmp_path / "run", architectures=1, **given)
+    late = module._order(DARTS(), 9, seed=0)[7:]
+    with ScoreStore(Run.open(tmp_path / "run").scores) as store:
+        store.put(module._key(0), dict.fromkeys(late, np.array([0.5, 0.5])))
+    assert built(tmp_path / "run", architectures=1, **given).architectures == (*first.architectures, *sorted(late))
+
+
 def test_a_space_with_too_few_architectures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     darts = DARTS()
     only = darts.sample(np.random.default_rng(0))
@@ -225,6 +297,18 @@ def test_a_known_table_is_gone_on_from(
     built(tmp_path / "new", architectures=3, repeated=2, repeats=2, known=known)
     assert "taken over" not in capsys.readouterr().out
     assert len(Run.open(tmp_path / "new").read_log()) == 1
+
+
+def test_percentages_that_are_taken_over_come_out_to_the_last_bit() -> None:
+    """Of 1,000 images; 100 times a hundredth of a number is not in general that number, such as 25.000000000000004."""
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    order = module._order(plan.search_space, 1001, seed=0)
+    accuracies = {each: 100 * (right / 1000) for right, each in enumerate(order)}
+    columns = [plan.column(kind, seed) for kind in ("valid", "test") for seed in (0, None)]
+    table = Table.from_accuracies(plan.search_space, "t", "", "", dict.fromkeys(columns, accuracies), isomorphic=True)
+    rows = known_rows(table, plan, plan.load_data(), order)[0]
+    assert [(100 * row).tolist() for row in rows.values()] == [[value, value] for value in accuracies.values()]
+    assert np.allclose(list(rows.values()), np.arange(1001)[:, None] / 1000, rtol=1e-15)
 
 
 def test_a_known_table_never_replaces_what_is_there(
@@ -314,9 +398,17 @@ def test_workers_and_this_process_agree(tmp_path: Path, trainings: list[tuple[in
 
 
 def test_comparison(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], trainings: list[tuple[int, tuple[int, ...]]]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    trainings: list[tuple[int, tuple[int, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    built(tmp_path / "old", architectures=1)
+    fake(monkeypatch, lambda _, __: 0.5)
+    own = built(tmp_path / "run", architectures=3)
+    shifts = {own.architectures[0]: 2.0, own.architectures[1]: -0.5}
+    accuracies = {column: {each: 50 + shift for each, shift in shifts.items()} for column in own.columns}
+    other = Table.from_accuracies(own.space, "other", "", "", accuracies, isomorphic=True)
+    other.save(tmp_path / "other.npz")
     capsys.readouterr()
-    built(tmp_path / "new", architectures=2, compare=str(tmp_path / "old" / "table.npz"))
-    assert "minus old: +0.000 points on average over 1 architectures, 0.000 at most" in capsys.readouterr().out
+    built(tmp_path / "run", architectures=3, compare=str(tmp_path / "other.npz"))
+    assert "minus other: -0.750 points on average over 2 architectures, 2.000 at most" in capsys.readouterr().out

@@ -50,7 +50,7 @@ def test_a_truth_is_given_once(path: str) -> None:
     [
         (["cifar10-valid"], "cifar10-valid"),  # trained on a part of it, the only one that is known
         (["cifar10", "cifar10-valid"], "cifar10"),
-        (["cifar10-valid", "cifar10-valid300"], None),
+        (["cifar10-valid", "cifar10-valid0.3"], None),
         (["svhn"], None),
     ],
 )

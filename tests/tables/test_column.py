@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from genas.tables import Column, dataset_of
+from genas.tables import Column, dataset_of, is_part
 from genas.tables.column import read_parts
 
 EXAMPLES = {
@@ -110,3 +110,39 @@ def test_parts_of_a_text() -> None:
 )
 def test_names_of_parts_count_in_thousandths(share: float, name: str) -> None:
     assert dataset_of("c", held_out=share) == f"c{name}"
+
+
+@pytest.mark.parametrize("held_out", [0, 0.5, 0.001, 0.1, 0.125, 0.37, 0.999, 0.9999])
+@pytest.mark.parametrize("max_train", [None, 7, 50_000])
+@pytest.mark.parametrize("image_size", [None, 8, 224])
+def test_every_name_of_a_part_is_known_as_one(held_out: float, max_train: int | None, image_size: int | None) -> None:
+    name = dataset_of("npz:flowers-102.npz", held_out=held_out, max_train=max_train, image_size=image_size)
+    assert is_part(name, "flowers-102")
+    assert not is_part(name, "flowers")
+    Column(name, "test", 1)
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("my-photos", "my"),
+        ("cifar10-c", "cifar10"),
+        ("cifar100", "cifar10"),
+        ("cifar100-valid", "cifar10"),
+        ("flowers-102", "flowers"),
+        ("imagenet16-120", "imagenet16"),
+        ("c-valid300", "c"),
+        ("c-valid0.1234", "c"),
+        ("c-valid-", "c"),
+        ("c-validation", "c"),
+        ("c-max", "c"),
+        ("c-px", "c"),
+        ("c-8px-max7", "c"),
+        ("c-max7-valid", "c"),
+        ("c-valid-c", "c"),
+        ("c", "c-valid"),
+        ("x-valid", "."),
+    ],
+)
+def test_names_that_only_begin_alike_are_no_parts(other: str, name: str) -> None:
+    assert not is_part(other, name)

@@ -179,6 +179,15 @@ def test_one_row_serves_all_isomorphic_cells() -> None:
         Table.from_accuracies(SPACE, "t", "", "", {TEST: dict.fromkeys(cells[:300], 5.0)}, isomorphic=True)
 
 
+def test_of_isomorphic_rows_the_first_stands_for_those_without_one() -> None:
+    cells: dict[object, list[Architecture]] = {}
+    for cell in SPACE.architectures():
+        cells.setdefault(SPACE.unique_key(cell), []).append(cell)
+    first, second, third = next(each for each in cells.values() if len(each) >= 3)[:3]
+    table = Table(SPACE, "t", "", "", [second, first], {TEST: [1.0, 2.0]}, isomorphic=True)
+    assert table.values(TEST, [first, second, third]).tolist() == [2, 1, 1]
+
+
 def test_pickled_for_another_process() -> None:
     table = make(isomorphic=False)
     copy = pickle.loads(pickle.dumps(table))  # noqa: S301 - our own
