@@ -28,7 +28,7 @@ TITLES = {
 def na_tables(
     table: str,
     search: str | None = None,
-    truth: list[str] | None = None,
+    truth: tuple[str, ...] = (),
     distance: int = 1,
     penalty: float = 1.0,
     best: int = 100,
@@ -77,7 +77,7 @@ def na_tables(
             raise ValueError(f"out must be a file, but {out} is a folder; give {out / 'na.json'}.")
         out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
-    truths = _named(ground.default_truths() if not truth else [ground.find(text) for text in truth])
+    truths = _named(ground.find_truths(truth) or ground.default_truths())
     settings = {
         "table": table,
         "search": search,
@@ -134,8 +134,6 @@ def _search_column(table: Table) -> Column:
 
 def _named(columns: Sequence[Column]) -> dict[str, Column]:
     """Columns by their data sets where these tell them apart, else by their whole text."""
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"Each truth must be given once, but got {', '.join(map(str, columns))}.")
     datasets = [column.dataset for column in columns]
     short = len(set(datasets)) == len(columns)
     return {column.dataset if short else str(column): column for column in columns}

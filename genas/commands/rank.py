@@ -112,7 +112,7 @@ def rank(
         raise UnreadSettingError("there are options of the data set, but no --data", "data_options")
     known = load_table(table)
     _check_supernets(folders, known)
-    columns = _columns(known, truth)
+    columns = known.find_truths(truth) or known.default_truths(or_valid=True)
     asked = _asked(metrics, join, bool(folders))
     refuse_unread(scoring, asked.values() if folders else ())
     if not asked and not baselines:
@@ -196,15 +196,6 @@ def _check_supernets(folders: Sequence[Path], known: Table) -> None:
                 f"The supernet and the table must be of one space, but {folder} is of {config.space} and the table of "
                 f"{known.space.name}; give another --table."
             )
-
-
-def _columns(known: Table, texts: Sequence[str]) -> list[Column]:
-    """The truths, each once."""
-    columns = [known.find(text) for text in texts] or list(known.default_truths(or_valid=True))
-    for place, column in enumerate(columns):
-        if column in columns[:place]:
-            raise ValueError(f"Each truth must be given once, but {texts[place]!r} is {column} again.")
-    return columns
 
 
 def _runs_as_kept(folders: Sequence[Path], out: Path | None) -> list[str]:

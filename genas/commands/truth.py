@@ -68,10 +68,7 @@ class Truth:
                 f"The table must be of the space that is searched, {space.name}, but {known.name} is of "
                 f"{known.space.name}."
             )
-        found = [known.find(text) for text in columns] or [_of_data(data, known)]
-        if len(set(found)) < len(found):
-            raise ValueError(f"Each truth must be given once, but got {', '.join(columns)}.")
-        return tuple(cls(known, column) for column in found)
+        return tuple(cls(known, column) for column in known.find_truths(columns) or [_of_data(data, known)])
 
     def place(self, architecture: Architecture) -> Place:
         """Accuracy and rank of an architecture.

@@ -224,6 +224,25 @@ class Table:
         """
         return find_column(text, self.columns, self.name)
 
+    def find_truths(self, texts: Sequence[str]) -> tuple[Column, ...]:
+        """The columns that texts mean, by which architectures shall be judged.
+
+        Args:
+            texts: As in :meth:`find`.
+
+        Returns:
+            A column for each text.
+
+        Raises:
+            KeyError: If no column matches a text, or several match equally well.
+            ValueError: If a text does not have the form of a column, or two mean the same one.
+        """
+        found = [self.find(text) for text in texts]
+        for place, column in enumerate(found):
+            if column in found[:place]:
+                raise ValueError(f"Each truth must be given once, but {texts[place]!r} is {column} again.")
+        return tuple(found)
+
     def default_truths(self, *, or_valid: bool = False) -> tuple[Column, ...]:
         """The columns by which architectures are judged by default.
 

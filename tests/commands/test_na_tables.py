@@ -218,11 +218,7 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
         ("like", ["--distance", "0"], "distance must lie in 1 .. 6, the number of genes, but got 0"),
         ("like", ["--distance", "7"], "distance must lie in 1 .. 6, the number of genes, but got 7"),
         ("like", ["--penalty", "-1"], "penalty must be a non-negative number, but got -1.0"),
-        (
-            "like",
-            ["--truth", "cifar10,cifar10/test/200"],
-            "Each truth must be given once, but got cifar10/test/200, ci",
-        ),
+        ("like", ["--truth", "cifar10,cifar10/test/200"], "Each truth must be given once, but 'cifar10/test/200' is"),
         ("nowhere", [], "no table at"),
         ("like", ["--out", "."], "out must be a file, but . is a folder; give na.json."),
     ],

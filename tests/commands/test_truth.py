@@ -41,7 +41,7 @@ def test_what_the_table_lacks_has_no_rank(path: str) -> None:
 
 
 def test_a_truth_is_given_once(path: str) -> None:
-    with pytest.raises(ValueError, match="Each truth must be given once, but got cifar10, cifar10/test"):
+    with pytest.raises(ValueError, match="Each truth must be given once, but 'cifar10/test' is cifar10/test/200 again"):
         Truth.load(path, ["cifar10", "cifar10/test"], SPACE, "digits")
 
 
