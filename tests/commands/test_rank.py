@@ -407,9 +407,10 @@ def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_pat
     assert len(list((own / "rankings").iterdir())) == 2
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
+def test_what_changes_a_ranking_gives_it_another_folder(own: Path, table: Path) -> None:
+    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "loss,angle+loss", *FAST]
+    options = [
+        (),
         ("--seed", "5"),
         ("--sample-seed", "5"),
         ("--valid-images", "16"),
@@ -421,13 +422,10 @@ def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_pat
         ("--no-baselines",),
         ("--metrics", "loss,angle+flatness"),
         ("--truth", "digits/valid"),
-    ],
-)
-def test_what_changes_a_ranking_gives_it_another_folder(own: Path, table: Path, option: tuple[str, ...]) -> None:
-    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "loss,angle+loss", *FAST]
-    assert run(*words) == 0
-    assert run(*words, *option) == 0
-    assert len(list((own / "rankings").iterdir())) == 2
+    ]
+    for count, option in enumerate(options, start=1):
+        assert run(*words, *option) == 0
+        assert len(list((own / "rankings").iterdir())) == count, option
 
 
 def test_what_a_table_in_a_metric_holds_is_part_of_a_ranking(own: Path, table: Path, tmp_path: Path) -> None:

@@ -191,8 +191,9 @@ def test_worker_processes_give_the_same_result(supernet: Path, tmp_path: Path) -
     copy = tmp_path / "copy"  # with a store of its own
     shutil.copytree(supernet, copy)
     (copy / "scores.sqlite").unlink(missing_ok=True)
-    assert run("evolve", supernet, "--out", tmp_path / "one", "--seed", "3", *EVOLVE) == 0
-    assert run("evolve", copy, "--out", tmp_path / "two", "--seed", "3", *EVOLVE, "--workers", "2") == 0
+    words = ["--seed", "3", *EVOLVE, "--generations", "2"]
+    assert run("evolve", supernet, "--out", tmp_path / "one", *words) == 0
+    assert run("evolve", copy, "--out", tmp_path / "two", *words, "--workers", "2") == 0
     assert result(tmp_path / "one") == result(tmp_path / "two")
 
 
@@ -202,7 +203,7 @@ def test_the_road_on_darts_spaces(name: str, tmp_path: Path) -> None:
         word if word != "1" or before != "--cells" else "3" for before, word in zip(["", *TRAIN], TRAIN, strict=False)
     ]
     assert run("train-supernet", tmp_path / "run", "--space", name, *options) == 0
-    assert run("evolve", tmp_path / "run", "--metric", "angle+accuracy+flatness", *EVOLVE) == 0
+    assert run("evolve", tmp_path / "run", "--metric", "angle+accuracy+flatness", *EVOLVE, "--generations", "2") == 0
     found = result(tmp_path / "run" / "searches" / "angle+accuracy+flatness-0")
     assert found["space"] == name
     space(name).check(found["best"]["genes"])
@@ -463,11 +464,12 @@ def test_a_limit_is_on_the_network_that_it_is_meant_for(
         cell: getattr(architecture_cost(network, cell, of, **size), limited) for cell in NASBench201().architectures()
     }
     limit = sorted(costs.values())[5_000]
-    words = [*EXHAUSTIVE, "--cost-of", of, f"--max-{limited}", str(limit)]
+    words = ["--metric", "angle", *ANGLES, "--top", "18", "--cost-of", of, f"--max-{limited}", str(limit)]
     words += [f"--standalone.{name}={number}" for name, number in size.items()]
     assert run("evolve", supernet, "--out", tmp_path / "out", *words) == 0
     found = result(tmp_path / "out")
-    assert found["evaluations"] == sum(cost <= limit for cost in costs.values())
+    assert len(found["top"]) == found["evaluations"] == 18
+    assert all(entry[limited] <= limit for entry in found["top"])
     assert found["standalone"] == {"channels": None, "cells": None, **size}
     assert [entry[limited] for entry in found["top"]] == [costs[tuple(entry["genes"])] for entry in found["top"]]
 
