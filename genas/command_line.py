@@ -63,6 +63,7 @@ def _value(arguments: Mapping[str, Any], name: str) -> Any:
 
 
 def _with_values(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with other values of some names such as ``join`` and ``evolution.mutations``."""
     changed = dict(arguments)
     fields: collections.defaultdict[str, dict[str, Any]] = collections.defaultdict(dict)
     for name, value in values.items():

@@ -63,7 +63,7 @@ from genas.search import (
 from genas.seeding import generator
 from genas.spaces import Architecture, Cost, SearchSpace
 from genas.spaces.neighborhoods import is_listable
-from genas.supernet.project import load_supernet, open_supernet
+from genas.supernet.project import load_supernet
 
 SearcherName = Literal["evolution", "random", "exhaustive"]
 
@@ -186,7 +186,7 @@ def evolve(
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
-    truths = Truth.load(table, truth, trained.network.space, open_supernet(run)[1].data)
+    truths = Truth.load(table, truth, trained.network.space, trained.config.data)
     cost = functools.partial(
         architecture_cost, trained.network, of=cost_of, channels=standalone.channels, cells=standalone.cells
     )
