@@ -8,7 +8,7 @@ from genas.metrics.baselines import Count, LiveEdges, Random
 from genas.metrics.bootstrap import STATISTICS, Estimate, RankingSettings, ranking_statistics, resample
 from genas.metrics.combination import POOL_JOINS, Combined, Join, Term
 from genas.metrics.context import Context
-from genas.metrics.cost import CostOf, Macs, Params, architecture_cost, context_cost
+from genas.metrics.cost import CostOf, Macs, Params, architecture_cost
 from genas.metrics.evaluation import Accuracy, Loss, Outputs, Top5
 from genas.metrics.expressions import parse_metric, parse_terms
 from genas.metrics.flatness import Flatness, NoisyLosses, flatness
@@ -69,7 +69,6 @@ __all__ = [
     "angle_table",
     "architecture_cost",
     "ceiling_tau",
-    "context_cost",
     "flatness",
     "kendall_tau",
     "needs_of",

@@ -14,41 +14,12 @@ from genas.metrics.base import Metric
 from genas.metrics.context import Context
 from genas.metrics.initialisation import standalone_skeleton
 from genas.spaces import Architecture, Cost, cost
-from genas.supernet import CellNetwork
 
 CostOf = Literal["standalone", "subnet"]
 """The network whose cost is computed: ``standalone``, trained from scratch; ``subnet``, the supernet's."""
 
 
 def architecture_cost(
-    supernet: CellNetwork,
-    architecture: Architecture,
-    of: CostOf = "standalone",
-    *,
-    channels: int | None = None,
-    cells: int | None = None,
-) -> Cost:
-    """Parameters and macs of an architecture.
-
-    Args:
-        supernet: Provides the space, the number of classes and the size of the images.
-        architecture: A valid architecture.
-        of: The network whose cost is computed.
-        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
-        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
-
-    Returns:
-        The exact cost.
-    """
-    skeleton = supernet.skeleton
-    if of == "standalone":
-        skeleton = supernet.space.standalone_skeleton(
-            skeleton.num_classes, skeleton.image_size, skeleton.image_channels, channels=channels, cells=cells
-        )
-    return cost(supernet.space, skeleton, architecture)
-
-
-def context_cost(
     context: Context,
     architecture: Architecture,
     of: CostOf = "standalone",
@@ -56,21 +27,23 @@ def context_cost(
     channels: int | None = None,
     cells: int | None = None,
 ) -> Cost:
-    """Parameters and macs of an architecture; the stand-alone network needs no supernet, only the images' size.
+    """Parameters and macs of an architecture; those of the stand-alone network need no supernet.
 
     Args:
-        context: Provides the space, and the supernet or the images.
+        context: Provides the space, the number of classes and the size of the images, and the supernet of subnets.
         architecture: A valid architecture.
         of: The network whose cost is computed.
         channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
         cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
 
     Returns:
-        The exact cost. A context without what ``of`` needs raises :class:`genas.errors.MissingInputError`.
+        The exact cost.
+
+    Raises:
+        MissingInputError: If the context lacks what ``of`` needs.
     """
-    if of == "subnet":
-        return architecture_cost(context.supernet, architecture, "subnet")
-    return cost(context.space, standalone_skeleton(context, channels, cells), architecture)
+    skeleton = context.supernet.skeleton if of == "subnet" else standalone_skeleton(context, channels, cells)
+    return cost(context.space, skeleton, architecture)
 
 
 @dataclass(frozen=True)
@@ -99,7 +72,7 @@ class _CostMetric(Metric):
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture."""
         costs = [
-            context_cost(context, architecture, self.of, channels=self.channels, cells=self.cells)
+            architecture_cost(context, architecture, self.of, channels=self.channels, cells=self.cells)
             for architecture in architectures
         ]
         return np.array([self.number(each) for each in costs], dtype=np.float64)

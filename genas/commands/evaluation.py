@@ -19,7 +19,7 @@ from genas import spaces
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
 from genas.errors import MissingInputError, UnreadSettingError
-from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, context_cost
+from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, architecture_cost
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.spaces import Architecture
@@ -235,7 +235,7 @@ def _lacking(context: Context, needs: Needs) -> dict[Architecture, tuple[Measure
 
 
 def _macs(context: Context, architecture: Architecture) -> int:
-    return context_cost(context, architecture, "subnet" if context.has_supernet else "standalone").macs
+    return architecture_cost(context, architecture, "subnet" if context.has_supernet else "standalone").macs
 
 
 def _keep(context: Context, measurements: Sequence[Measurement], rows: Mapping[Architecture, np.ndarray]) -> None:

@@ -187,13 +187,13 @@ def evolve(
     torch.set_num_threads(1)  # as in the workers: their results and this process' are the same
     trained = load_supernet(run, device=str(where), precision=precision)
     truths = Truth.load(table, truth, trained.network.space, trained.config.data)
+    untried = Context(trained, scoring, seed=seed)
     cost = functools.partial(
-        architecture_cost, trained.network, of=cost_of, channels=standalone.channels, cells=standalone.cells
+        architecture_cost, untried, of=cost_of, channels=standalone.channels, cells=standalone.cells
     )
     limited = max_macs is not None or max_params is not None
     constraint = Constraint(cost, max_macs, max_params) if limited else None
     # What is refused must not bind a folder: wrong inputs and sizes, and limits that nothing satisfies.
-    untried = Context(trained, scoring, seed=seed)
     example = untried.space.sample(generator(seed, "input check"))
     check_inputs(untried, [scored_by], [example])
     cost(example)

@@ -27,18 +27,20 @@ Draw = Callable[..., list[Architecture]]
 # ----------------------------------------------------------------------------------------------------------- supernets
 
 
-def _data(train: int, valid: int, classes: int, size: int) -> ImageData:
+def _data(train: int, valid: int, classes: int, size: int, channels: int) -> ImageData:
     rng = np.random.default_rng(7)
     colours = rng.integers(60, 196, size=(classes, 1, 1, 3))
 
     def split(count: int) -> Split:
         labels = rng.permutation(np.arange(count) % classes)
         pixels = colours[labels] + rng.integers(-60, 60, size=(count, size, size, 3))
-        return Split.from_arrays(pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
+        return Split.from_arrays(pixels[..., :channels].clip(0, 255).astype(np.uint8), labels.astype(np.int64))
 
     names = tuple(f"class {k}" for k in range(classes))
-    numbers = (0.5, 0.4, 0.6), (0.25, 0.2, 0.3)
-    return ImageData("colours", names, *numbers, split(train), split(valid), None, True, 1, "synthetic")
+    mean, std = (0.5, 0.4, 0.6), (0.25, 0.2, 0.3)
+    return ImageData(
+        "colours", names, mean[:channels], std[:channels], split(train), split(valid), None, True, 1, "synthetic"
+    )
 
 
 def _network(search_space: SearchSpace, skeleton: Any, seed: int, dtype: torch.dtype) -> CellNetwork:
@@ -78,7 +80,7 @@ def _make_trained(
     skeleton = replace(search_space.supernet_skeleton(classes, size, channels=channels, cells=depth), **options)
     stored = torch.promote_types(precision, torch.float32)
     initial, network = (_network(search_space, skeleton, 2 * seed + k, stored) for k in range(2))
-    data = _data(train, valid, classes, size)
+    data = _data(train, valid, classes, size, skeleton.image_channels)
     return TrainedSupernet(SupernetConfig(space=name), network, initial, data, precision)
 
 

@@ -25,20 +25,20 @@ def test_metrics_are_the_costs_of_the_published_network(context, draw) -> None:
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts"])
-def test_costs_of_the_subnet_and_of_the_network_trained_from_scratch(name, shared_trained, draw) -> None:
-    network = shared_trained(name).network
+def test_costs_of_the_subnet_and_of_the_network_trained_from_scratch(name, shared_trained, make_context, draw) -> None:
+    context = make_context(shared_trained(name))
+    network = context.supernet
     for genes in draw(network.space, 3):
-        subnet = architecture_cost(network, genes, "subnet")
+        subnet = architecture_cost(context, genes, "subnet")
         assert subnet == cost(network.space, network.skeleton, genes)
         assert subnet.params == sum(parameter.numel() for parameter in network.subnet(genes).parameters())
-        alone = architecture_cost(network, genes)
+        alone = architecture_cost(context, genes)
         assert alone == cost(network.space, network.space.standalone_skeleton(6, 8), genes)
         assert alone.params > 10 * subnet.params
 
 
-def test_the_standalone_network_has_the_images_of_the_supernet(shared_trained) -> None:
-    grey = shared_trained(image_channels=1).network
-    colour = shared_trained().network
+def test_the_standalone_network_has_the_images_of_the_supernet(shared_trained, make_context) -> None:
+    grey, colour = make_context(shared_trained(image_channels=1)), make_context()
     difference = architecture_cost(colour, (3,) * 6).params - architecture_cost(grey, (3,) * 6).params
     assert difference == 2 * 9 * 16, "two more input channels of the stem"
 
@@ -57,19 +57,19 @@ def test_scores_are_negative_costs_and_free(context, forbid_networks) -> None:
 
 
 @pytest.mark.parametrize("of", ["standalone", "subnet"])
-def test_limits_admit_exactly_what_costs_no_more(of, shared_trained, draw) -> None:
-    network, architectures = shared_trained().network, draw(shared_trained().network.space, 60)
-    costs = [architecture_cost(network, genes, of) for genes in architectures]
+def test_limits_admit_exactly_what_costs_no_more(of, context, draw) -> None:
+    architectures = draw(context.space, 60)
+    costs = [architecture_cost(context, genes, of) for genes in architectures]
     macs, params = (sorted(getattr(each, name) for each in costs)[30] for name in ("macs", "params"))
-    allowed = [Constraint(lambda genes: architecture_cost(network, genes, of), macs).allows(a) for a in architectures]
+    allowed = [Constraint(lambda genes: architecture_cost(context, genes, of), macs).allows(a) for a in architectures]
     assert allowed == [each.macs <= macs for each in costs]
     assert 30 < sum(allowed) < 60
-    both = Constraint(lambda genes: architecture_cost(network, genes, of), macs, params - 1)
+    both = Constraint(lambda genes: architecture_cost(context, genes, of), macs, params - 1)
     assert [both.allows(a) for a in architectures] == [e.macs <= macs and e.params <= params - 1 for e in costs]
 
 
 def test_the_metrics_of_the_subnet_are_its_cost(context) -> None:
-    expected = architecture_cost(context.supernet, (3,) * 6, "subnet")
+    expected = architecture_cost(context, (3,) * 6, "subnet")
     assert Macs("subnet").values(context, [(3,) * 6]).tolist() == [expected.macs]
     assert Params("subnet").values(context, [(3,) * 6]).tolist() == [expected.params]
 
@@ -85,7 +85,7 @@ def test_a_stand_alone_network_may_have_another_size(context) -> None:
         skeleton.num_classes, skeleton.image_size, skeleton.image_channels, channels=4, cells=2
     )
     expected = cost(context.space, sized, cell)
-    assert architecture_cost(context.supernet, cell, channels=4, cells=2) == expected
+    assert architecture_cost(context, cell, channels=4, cells=2) == expected
     assert Macs(channels=4, cells=2).values(context, [cell]).tolist() == [expected.macs]
     assert Params(channels=4, cells=2).values(context, [cell]).tolist() == [expected.params]
     with pytest.raises(ValueError, match="channels and cells are of the stand-alone network"):

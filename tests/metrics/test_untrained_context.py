@@ -18,7 +18,7 @@ from genas.metrics import (
     Macs,
     Params,
     ScoringSettings,
-    context_cost,
+    architecture_cost,
 )
 from genas.scores import ScoreStore
 from genas.spaces import NASBench201, cost, space
@@ -79,7 +79,7 @@ def test_costs_need_no_supernet(name, shared_trained, draw) -> None:
     architectures = draw(search_space, 5)
     skeleton = search_space.standalone_skeleton(data.num_classes, data.image_size, data.image_channels)
     costs = [cost(search_space, skeleton, genes) for genes in architectures]
-    assert [context_cost(context, genes) for genes in architectures] == costs
+    assert [architecture_cost(context, genes) for genes in architectures] == costs
     assert Macs().values(context, architectures).tolist() == [each.macs for each in costs]
     assert Params().values(context, architectures).tolist() == [each.params for each in costs]
     assert Params().score(context, []).shape == (0,)
@@ -90,7 +90,7 @@ def test_costs_of_all_cells_are_sums_over_edges(of, context, draw) -> None:
     """The quick sum is what the closed form says of each cell."""
     architectures = draw(context.space, 40)
     for metric in (Macs(of), Params(of)):
-        costs = [context_cost(context, genes, of) for genes in architectures]
+        costs = [architecture_cost(context, genes, of) for genes in architectures]
         assert metric.values(context, architectures).tolist() == [getattr(each, metric.name) for each in costs]
 
 
