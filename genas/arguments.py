@@ -17,7 +17,9 @@ from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hi
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from genas.command_line import CommandLine
-from genas.spelling import Spelling, UsageError, dashed, recipes
+from genas.configuration_files import recipes
+from genas.errors import UsageError
+from genas.spelling import Spelling, dashed
 
 
 def read_command_line(function: Callable[..., object], prog: str, argv: Sequence[str]) -> CommandLine:
@@ -136,7 +138,6 @@ class _HelpFormatter(DefaultHelpFormatter):
         return re.sub(r"\\([a-z]+)", r"\1", text.replace(r"\dots", "..."))  # formulas without TeX's backslashes
 
 
-_NO_YAML = "Problems parsing config: "
 _NO_MAPPING = "Unexpected config: "
 
 
@@ -151,8 +152,6 @@ def _explained(message: str, spelling: Spelling) -> str:
         if (written := name.replace("-", "_")) in types:
             return f"in a configuration file --{name} is called {written}, with underscores."
         return f"in the configuration file {spelling.unknown(name)}"
-    if message.startswith(_NO_YAML):
-        return f"the configuration file is not valid YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
     if message.startswith(_NO_MAPPING):
         found = message.removeprefix(_NO_MAPPING).strip()
         return f"the configuration file must be a mapping of options to values, but is {found!r}."

@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, final
 
 from genas.choices import did_you_mean
-from genas.errors import is_refusal
-from genas.spelling import UsageError
+from genas.errors import UsageError, is_refusal
 from genas.version import __version__
 
 USAGE, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141

@@ -34,6 +34,10 @@ class TableError(GenasError):
     """A file of accuracies is damaged, incomplete, or not in the expected format."""
 
 
+class UsageError(Exception):
+    """The command line asks for something that the verb does not have."""
+
+
 class UnreadSettingError(ValueError):
     """Settings that are not the default, but that nothing reads with the others.
 

@@ -1,20 +1,16 @@
-"""Spellings of options on the command line: dashes, last parts of names, flags, and recipes by name."""
+"""Spellings of options on the command line: dashes, last parts of names, flags."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any, final, get_args, get_origin
 
+from genas.configuration_files import find_file
+from genas.errors import UsageError
+
 _TRUTHS = ("true", "false", "yes", "no", "null")
-_RECIPES = "genas.recipes"
-
-
-class UsageError(Exception):
-    """The command line asks for something that the verb does not have."""
 
 
 @final
@@ -59,7 +55,7 @@ class Spelling:
                 raise UsageError(f"--{given} takes no value, but got {attached!r}; use --{dashed(name)}={attached}.")
             value = attached if equals else self._pop_value(name, negated, rest)
             if name == "config" and value is not None:
-                files.append(f"--config={_config_file(value, self._prog)}")
+                files.append(f"--config={find_file(value, self._prog)}")
             elif value is not None and self._is_sequence(name) and not value.startswith("["):
                 words.append(f"--{name}=[{value}]")
             else:
@@ -124,28 +120,6 @@ def dashed(text: str) -> str:
 
 def _dashed_name(found: re.Match[str]) -> str:
     return found[0] if found[0].startswith("{") else found[0].replace("_", "-")
-
-
-def recipes() -> dict[str, str]:
-    """Return the names of the shipped configuration files, and the program of each, named in its first line."""
-    files = [entry for entry in resources.files(_RECIPES).iterdir() if entry.name.endswith(".yaml")]
-    texts = {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in files}
-    return {name: " ".join(text.split(maxsplit=3)[1:3]) for name, text in sorted(texts.items())}
-
-
-def _config_file(name: str, prog: str) -> str:
-    """Return the path of a configuration file that is given as a path or as the name of a recipe."""
-    if Path(name).is_file():
-        return name
-    found = recipes()
-    if name not in found:
-        known = ", ".join(each for each, program in found.items() if program == prog) or "none"
-        raise UsageError(
-            f"--config takes a YAML file or the name of a recipe, but {name!r} is neither. Recipes: {known}."
-        )
-    if found[name] != prog:
-        raise UsageError(f"{name} is a recipe of {found[name]}, not of {prog}.")
-    return str(resources.files(_RECIPES) / f"{name}.yaml")
 
 
 def _listed(names: Iterable[str]) -> str:

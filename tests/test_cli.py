@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from genas import __version__, cli, spelling
+from genas import __version__, cli, configuration_files
 from genas.cli import Verb, main
 
 EXAMPLE = r'''
@@ -354,6 +354,12 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
         ("training: {rate: 0.1}", "training.rate must be a mapping of start, steps, but got 0.1; leave it out"),
         ("trainig: 3", "in the configuration file there is no option --trainig."),
         ("training: {epochs: [}", "the configuration file is not valid YAML: while parsing a flow node"),
+        (
+            "max_macs: 5\ntraining:\n  epochs: 3\n  epochs: 4\n",
+            "in the configuration file epochs is set twice, in lines 3 and 4; keep one of them.",
+        ),
+        ("max_macs: 5\nkind: quick\nmax_macs: 6\n", "max_macs is set twice, in lines 1 and 3;"),
+        ("? [a, b]\n: 3\n", "the configuration file is not valid YAML: while constructing a mapping"),
     ],
 )
 def test_a_wrong_configuration_is_a_message(
@@ -412,7 +418,7 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, verb, epochs in (("quick", "work-hard", 1), ("thorough", "work-hard", 100), ("other", "rest", 9)):
         text = f"# genas {verb} RUN --config {name}\ntraining:\n  epochs: {epochs}\n"
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(spelling, "_RECIPES", "genas_recipes")
+    monkeypatch.setattr(configuration_files, "_RECIPES", "genas_recipes")
 
 
 def test_recipes_by_name(work: dict[str, object], recipes: None, capsys: pytest.CaptureFixture[str]) -> None:

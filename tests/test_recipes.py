@@ -11,8 +11,8 @@ import yaml
 from genas.arguments import read_command_line
 from genas.cli import main
 from genas.commands.evolve import evolve
+from genas.configuration_files import recipes
 from genas.search import EvolutionConfig
-from genas.spelling import recipes
 
 FOLDER = Path(__file__).resolve().parents[1] / "tools" / "recipes"
 

@@ -32,11 +32,11 @@ from genas.commands.evaluation import ContextRecipe
 from genas.commands.reporting import say, table
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
+from genas.errors import UsageError
 from genas.files import write_json
 from genas.metrics import ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
-from genas.spelling import UsageError
 from genas.supernet import Calibration, CellNetwork, SupernetTrainer, TrainingSettings
 from genas.supernet.project import NetworkOptions, SupernetConfig
 
