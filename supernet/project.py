@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +19,9 @@ from genas.spaces import SearchSpace, space
 from genas.spaces.skeleton import Skeleton
 from genas.supernet.network import CellNetwork
 from genas.supernet.oneshot import TrainingSettings
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 COMMAND = "train-supernet"
 """The command recorded in ``config.yaml`` of a supernet's run."""
@@ -193,10 +197,7 @@ def read_config(run: Run) -> SupernetConfig:
     Raises:
         RunError: If they are not a supernet's.
     """
-    from jsonargparse import (
-        ArgumentError,
-        ArgumentParser,
-    )  # keeps imports of the command line out of ``import genas.supernet``
+    from jsonargparse import ArgumentError
 
     settings = {name: value for name, value in run.config.items() if name != "data_fingerprint"}
     command = settings.pop("command", None)
@@ -204,8 +205,7 @@ def read_config(run: Run) -> SupernetConfig:
         raise RunError(
             f"{run.path} must be a run of genas {COMMAND}, but is one of {command!r}; give the supernet's folder."
         )
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SupernetConfig, "supernet")
+    parser = _parser()
     try:
         parsed = parser.parse_object({"supernet": settings})
     except ArgumentError as error:
@@ -214,6 +214,16 @@ def read_config(run: Run) -> SupernetConfig:
         ) from error
     config: SupernetConfig = parser.instantiate(parsed).supernet
     return config
+
+
+@functools.cache
+def _parser() -> ArgumentParser:
+    """Reader of the settings; to make one takes a tenth of a second."""
+    from jsonargparse import ArgumentParser  # keeps imports of the command line out of ``import genas.supernet``
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SupernetConfig, "supernet")
+    return parser
 
 
 def _load_weights(network: CellNetwork, path: Path) -> None:

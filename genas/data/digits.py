@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from genas.data.source import Images, Labels, Pool, Request, Source
@@ -15,11 +17,12 @@ TEST_FRACTION = 0.2
 """Share of the digits that is set aside as a test set; the same images for every seed."""
 
 
+@functools.cache
 def read_digits() -> tuple[Images, Labels]:
     """All digits, with 0 = paper and 255 = ink.
 
     Returns:
-        Images of shape ``(1797, 8, 8, 1)`` and labels of shape ``(1797,)``.
+        Images of shape ``(1797, 8, 8, 1)`` and labels of shape ``(1797,)``, read-only.
 
     Reference:
         Kaynak, Methods of Combining Multiple Classifiers and Their Applications to Handwritten Digit Recognition, 1995
@@ -28,8 +31,11 @@ def read_digits() -> tuple[Images, Labels]:
     from sklearn.datasets import load_digits  # here, since it takes a second to import
 
     bunch = load_digits()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    return pixels[..., np.newaxis], bunch.target.astype(np.int64)
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    labels = bunch.target.astype(np.int64)
+    images.setflags(write=False)
+    labels.setflags(write=False)
+    return images, labels
 
 
 def load_digit_images(request: Request) -> Source:
