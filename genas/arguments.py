@@ -11,15 +11,21 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, final, get_args, get_origin, get_type_hints
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_loader
 
 from genas.command_line import CommandLine
 from genas.configuration_files import recipes
 from genas.errors import UsageError
 from genas.spelling import Spelling, dashed
+from genas.strict_yaml import load_options
+
+_YAML = "genas"
+"""Name of the strict loader for jsonargparse."""
+set_loader(_YAML, load_options, (yaml.YAMLError,))
 
 
 def read_command_line(function: Callable[..., object], prog: str, argv: Sequence[str]) -> CommandLine:
@@ -44,6 +50,7 @@ def read_command_line(function: Callable[..., object], prog: str, argv: Sequence
         values = parser.parse_args(words)
         values.pop("config", None)
         _check_groups(values, spelling)
+        _check_nulls(values, spelling)
         arguments = vars(parser.instantiate(values))
     except argparse.ArgumentError as error:
         raise UsageError(_explained(str(error), spelling)) from error
@@ -64,6 +71,16 @@ def _check_groups(values: Namespace, spelling: Spelling) -> None:
             raise UsageError(
                 f"in the configuration file {group} must be a mapping of {', '.join(options)}, but got {value!r}; "
                 "leave it out for the defaults."
+            )
+
+
+def _check_nulls(values: Namespace, spelling: Spelling) -> None:
+    """Refuse null for an option that cannot be null, which jsonargparse takes from configuration files."""
+    for name, hint in spelling.types.items():
+        if values.get(name) is None and hint is not Any and NoneType not in get_args(hint):
+            raise UsageError(
+                f"in the configuration file {name} must be {_described(hint)}, but got null; leave it out for the "
+                "default."
             )
 
 
@@ -88,6 +105,7 @@ def _make_parser(function: Callable[..., object], prog: str, spelling: Spelling)
         formatter_class=_HelpFormatter,
         exit_on_error=False,
         allow_abbrev=False,
+        parser_mode=_YAML,
     )
     shipped = ", ".join(name for name, program in recipes().items() if program == prog)
     parser.add_argument(
@@ -138,6 +156,7 @@ class _HelpFormatter(DefaultHelpFormatter):
         return re.sub(r"\\([a-z]+)", r"\1", text.replace(r"\dots", "..."))  # formulas without TeX's backslashes
 
 
+_NO_YAML = "Problems parsing config: "
 _NO_MAPPING = "Unexpected config: "
 
 
@@ -152,6 +171,8 @@ def _explained(message: str, spelling: Spelling) -> str:
         if (written := name.replace("-", "_")) in types:
             return f"in a configuration file --{name} is called {written}, with underscores."
         return f"in the configuration file {spelling.unknown(name)}"
+    if message.startswith(_NO_YAML):
+        return f"the configuration file is not valid YAML: {' '.join(message.removeprefix(_NO_YAML).split())}"
     if message.startswith(_NO_MAPPING):
         found = message.removeprefix(_NO_MAPPING).strip()
         return f"the configuration file must be a mapping of options to values, but is {found!r}."

@@ -54,7 +54,9 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
     Args:
         name: ``auto`` (``bf16`` where :func:`has_native_bf16`, else ``fp32``), ``fp32`` or ``bf16``. ``bf16`` is also
-            obeyed on hardware that only emulates it; :func:`device_facts` records that.
+            obeyed on hardware that only emulates it; :func:`device_facts` records that. ``fp32`` is what it says on
+            CUDA, too: convolutions in TF32, ten bits of mantissa and torch's default there, are switched off for the
+            process.
         device: As from :func:`resolve_device`.
 
     Returns:
@@ -67,6 +69,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
     if name not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, but got {name!r}.")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     if name == "bf16" or (name == "auto" and has_native_bf16(device)):
         return torch.bfloat16
     return torch.float32

@@ -23,8 +23,8 @@ def environment() -> dict[str, Any]:
         (null outside its repository), system and processor.
     """
     return {
-        "argv": list(sys.argv),
-        "directory": str(Path.cwd()),
+        "argv": [_as_unicode(word) for word in sys.argv],
+        "directory": _as_unicode(str(Path.cwd())),
         "python": platform.python_version(),
         "genas": __version__,
         "commit": source_commit(Path(__file__)),
@@ -53,6 +53,11 @@ def source_commit(file: Path) -> str | None:
         return subprocess.run(describe, check=True, capture_output=True, timeout=10, text=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):  # no git, no repository, or not a file of it
         return None
+
+
+def _as_unicode(text: str) -> str:
+    """The text without surrogates, by which Python stands for bytes of file names that are not UTF-8."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _cpu_name() -> str:

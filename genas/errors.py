@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from opcode import opmap
 
+from genas.registry import CODE_PACKAGES
+
 _RAISE = opmap["RAISE_VARARGS"]
 
 
@@ -55,7 +57,7 @@ class UnreadSettingError(ValueError):
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether an error is a message to the user: from a ``raise`` statement of genas, or about a file.
+    """Whether an error is a message to the user: from a ``raise`` statement of genas or a plug-in, or about a file.
 
     A ``KeyError`` of a dictionary, a ``ValueError`` of a library are bugs and must show their tracebacks.
 
@@ -72,5 +74,5 @@ def is_refusal(error: Exception) -> bool:
         last = last.tb_next
     if last is None or not isinstance(error, (ValueError, KeyError, TypeError, ImportError)):
         return False
-    ours = str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] == "genas"
+    ours = str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] in CODE_PACKAGES
     return ours and last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE

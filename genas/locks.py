@@ -26,7 +26,7 @@ class FileLock:
         path: The lock file, made when missing. It holds the holder's process id.
 
     Raises:
-        RunError: If another process holds it; names its process id.
+        RunError: If another process holds it; names its process id. Also if the file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +39,12 @@ class FileLock:
             self.release()
             raise RunError(
                 f"{path.parent} is in use by process {holder}; wait for it to end, or choose another folder."
+            ) from error
+        except OSError as error:
+            self.release()
+            raise RunError(
+                f"{path} cannot be locked ({error.strerror}): the file system has no locks. Choose a folder on another "
+                "one, or mount it with them (such as Lustre with -o flock)."
             ) from error
         os.truncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,11 @@ _DAMAGES = (
     zlib.error,
     RuntimeError,  # an encrypted entry, or one of an unknown compression method
     MemoryError,  # an absurd size
+    OverflowError,
+    SyntaxError,  # a header, which is Python's notation
+    tokenize.TokenError,
+    TypeError,
+    LookupError,
 )
 """Exceptions that a damaged file may raise."""
 

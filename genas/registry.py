@@ -10,12 +10,15 @@ from genas.choices import did_you_mean
 
 T = TypeVar("T")
 
+CODE_PACKAGES = {"genas"}
+"""Top-level packages whose errors are messages to the user: genas, and those whose entry points were loaded."""
+
 
 @final
 class Registry(Mapping[str, T]):
     """A mapping that never overwrites an entry, suggests near names, and includes other packages' entry points.
 
-    Entry points are searched only when a name is not built in, and loaded only on request.
+    Entry points are loaded only on request.
 
     Args:
         kind: Name of one entry in messages.
@@ -34,6 +37,7 @@ class Registry(Mapping[str, T]):
         self._kind = kind
         self._group = group
         self._items: dict[str, T] = {}
+        self._found: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
         """Return ``item`` after registering it under ``name``.
@@ -49,12 +53,9 @@ class Registry(Mapping[str, T]):
         return item
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._items:
-            offers = entry_points(group=self._group, name=name)
-            if not offers:
-                raise KeyError(self._unknown(name))
-            self._items[name] = self._load(name, list(offers))
-        return self._items[name]
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._items or name in entry_points(group=self._group).names
@@ -66,20 +67,35 @@ class Registry(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._items.keys() | entry_points(group=self._group).names)
 
-    def _load(self, name: str, offers: list[EntryPoint]) -> Any:
-        if len({offer.value for offer in offers}) > 1:
-            places = ", ".join(sorted(offer.value for offer in offers))
+    def _find(self, name: str) -> T:
+        offers = list(entry_points(group=self._group, name=name))
+        places = sorted({offer.value for offer in offers})
+        if name in self._items and offers:
             raise ValueError(
-                f"Each {self._kind} must have its own name, but several packages offer {name!r}: {places}. "
+                f"Each {self._kind} must have its own name, but {name!r} is one of genas, and another package has "
+                f"it as {', '.join(places)}. Rename it there, or uninstall that package."
+            )
+        if len(places) > 1:
+            raise ValueError(
+                f"Each {self._kind} must have its own name, but several packages offer {name!r}: {', '.join(places)}. "
                 "Uninstall all but one."
             )
+        if name in self._items:
+            return self._items[name]
+        if not offers:
+            raise KeyError(self._unknown(name))
+        return self._load(name, offers[0])
+
+    def _load(self, name: str, offer: EntryPoint) -> Any:
         try:
-            return offers[0].load()
+            item = offer.load()
         except (ImportError, AttributeError) as error:
-            package = offers[0].dist.name if offers[0].dist else "a package"
+            package = offer.dist.name if offer.dist else "a package"
             raise ValueError(
-                f"The {self._kind} {name!r} cannot be loaded from {offers[0].value}, as {package} offers it: {error}."
+                f"The {self._kind} {name!r} cannot be loaded from {offer.value}, as {package} offers it: {error}."
             ) from error
+        CODE_PACKAGES.add(offer.module.partition(".")[0])
+        return item
 
     def _unknown(self, name: str) -> str:
         known = sorted(self)

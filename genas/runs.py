@@ -23,6 +23,7 @@ from genas.environment import environment
 from genas.errors import RunError
 from genas.files import remove_unfinished, to_json, write_json, write_text
 from genas.locks import FileLock
+from genas.strict_yaml import load_yaml
 
 _CONFIG, _ENVIRONMENT, _LOCK = "config.yaml", "environment.json", ".lock"
 
@@ -187,9 +188,12 @@ class Run:
         text = self.log_path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.split("\n")[:-1], start=1):  # the last part is empty, or half a line
             try:
-                yield line, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise RunError(f"{self.log_path}: line {number} is damaged ({error.msg}); delete this line.") from error
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise RunError(f"{self.log_path}: line {number} is damaged ({error}); delete this line.") from error
+            if not isinstance(record, dict):
+                raise RunError(f"{self.log_path}: line {number} is damaged ({line!r}); delete this line.")
+            yield line, record
 
     def _drop_half_line(self) -> None:
         if self.log_path.exists():
@@ -238,7 +242,7 @@ def _is_bare(folder: Path) -> bool:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+        config = load_yaml((folder / _CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{folder / _CONFIG} is damaged: {error}. Restore it, or start a new run elsewhere.") from error
     if not isinstance(config, dict):

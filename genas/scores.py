@@ -100,7 +100,7 @@ class ScoreStore:
         query = "SELECT architecture FROM measurements WHERE key = ?"
         with self._named_errors():
             texts = [text for (text,) in self._connection.execute(query, (key,))]
-        return sorted(tuple(map(int, text.split(","))) for text in texts)
+            return sorted(tuple(map(int, text.split(","))) for text in texts)
 
     def count(self, key: str) -> int:
         """Return the number of architectures stored under this key."""
@@ -164,7 +164,7 @@ class ScoreStore:
             raise RunError(
                 f"The score store {self._path} cannot be used: {error}. Check its folder, rights and disk."
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ValueError) as error:  # the latter from what cannot be read back
             raise RunError(
                 f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."
             ) from error

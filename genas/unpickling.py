@@ -110,6 +110,8 @@ class _Array(np.ndarray):
     """An array that takes its type from a :class:`_NumberType`."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if self.size:  # numpy would free the old numbers
+            raise pickle.UnpicklingError("it fills an array twice")
         version, shape, kind, fortran, data = state
         super().__setstate__((version, shape, kind.dtype, fortran, data))
 
@@ -135,12 +137,19 @@ def _blank_array(kind: object, _shape: object, _code: object) -> npt.NDArray[Any
 
 def _array_of_buffer(buffer: bytes, kind: _NumberType, shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
     """An array of pickle protocol 5."""
-    return np.frombuffer(buffer, dtype=kind.dtype).reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(_plain_bytes(buffer), dtype=kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _number(kind: _NumberType, data: bytes) -> Any:
     """A single number."""
-    return np.frombuffer(data, dtype=kind.dtype, count=1)[0]
+    return np.frombuffer(_plain_bytes(data), dtype=kind.dtype, count=1)[0]
+
+
+def _plain_bytes(buffer: object) -> bytes:
+    """The bytes of an array as pickled: a view of another object would outlive what it shows."""
+    if not isinstance(buffer, bytes | bytearray):
+        raise pickle.UnpicklingError(f"it makes an array of {type(buffer).__name__}, not of bytes")
+    return bytes(buffer)
 
 
 _ARRAY_CLASS = object()

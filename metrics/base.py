@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, final
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Measurement(abc.ABC):
 
     Metrics are computed from them without running a network again.
 
-    Implementations are frozen dataclasses; their ``repr`` is part of the key under which the store keeps the numbers.
+    Implementations are frozen dataclasses; their fields are part of the key under which the store keeps the numbers.
 
     Attributes:
         needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
@@ -32,6 +33,24 @@ class Measurement(abc.ABC):
     needs_supernet: ClassVar[bool] = True
     needs_images: ClassVar[bool] = True
     version: ClassVar[int] = 1
+
+    @property
+    def identity(self) -> str:
+        """Everything that its numbers depend on besides the context, as text.
+
+        Raises:
+            TypeError: If its class is no frozen dataclass, or has an ``__init__`` of its own: other settings might
+                then have the same text.
+        """
+        kind = type(self)
+        made = next((each for each in kind.__mro__ if "__dataclass_params__" in vars(each)), None)
+        if made is None or not vars(made)["__dataclass_params__"].frozen or kind.__init__ is not made.__init__:
+            raise TypeError(
+                f"A measurement must be a frozen dataclass, but {kind.__qualname__} is not; write "
+                "@dataclass(frozen=True) above it."
+            )
+        settings = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(cast(Any, self)))
+        return f"{kind.__module__}: {kind.__qualname__}({settings}), version {self.version}, {', '.join(self.columns)}"
 
     @property
     @abc.abstractmethod

@@ -216,8 +216,7 @@ class Context:
     def key(self, measurement: Measurement) -> str:
         """The key under which the store keeps a measurement of this context."""
         fingerprint = self.fingerprint if measurement.needs_supernet else self.untrained_fingerprint
-        version = f"version {measurement.version}, {', '.join(measurement.columns)}"
-        return f"{type(measurement).__module__}: {measurement!r}, {version}, on {fingerprint}"
+        return f"{measurement.identity}, on {fingerprint}"
 
     def once(self, name: Hashable, work_out: Callable[[], T]) -> T:
         """A result that a metric computes once per supernet, such as its table or perturbed weights.

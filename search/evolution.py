@@ -66,6 +66,9 @@ class EvolutionConfig:
         for name in ("mutation_rate", "mutated_genes", "mutation_excludes_none"):
             if not mutations and getattr(self, name) != getattr(EvolutionConfig, name):
                 raise ValueError(f"{name} would do nothing with mutations=0; leave it out.")
+        for name in ("parents", "tries"):
+            if not mutations + crossovers and getattr(self, name) != getattr(EvolutionConfig, name):
+                raise ValueError(f"{name} would do nothing without mutations and crossovers; leave it out.")
         check_choices(self)
 
     @property

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from multiprocessing.connection import Connection
@@ -16,6 +19,9 @@ import numpy as np
 from genas.devices import keep_freed_memory
 from genas.errors import GenasError, is_refusal
 from genas.spaces.base import Architecture
+
+_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
+"""Windows waits for no more processes at once."""
 
 Rows = Mapping[Architecture, np.ndarray]
 """For each architecture its measurement, an array of shape ``(numbers,)``."""
@@ -78,9 +84,20 @@ def _measured(
     try:
         return measure(architectures)
     except Exception as error:
+        if not _can_be_sent(error):  # on its way it would break the pool, and what it says be lost
+            raise RuntimeError("".join(traceback.format_exception(error))) from None
         if is_refusal(error):
             return error
         raise
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether an error survives the way to another process; a class with an ``__init__`` of its own may not."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - whatever its own methods raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -93,7 +110,7 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     a kill.
 
     Args:
-        workers: Number of processes.
+        workers: Number of processes; on Windows never more than 61.
 
     Yields:
         The executor.
@@ -101,7 +118,9 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)  # closing the writer, which death does too, is the signal to stop
     with reader, writer:
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(reader,))
+        pool = ProcessPoolExecutor(
+            min(workers, _MOST_WORKERS), mp_context=context, initializer=_prepare_worker, initargs=(reader,)
+        )
         try:
             yield pool
         except BaseException:

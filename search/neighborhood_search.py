@@ -36,7 +36,7 @@ class NeighborhoodRandomSearch(Searcher):
             the limits.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or a penalty would do nothing.
 
     Reference:
         Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021, algorithm 2.
@@ -63,6 +63,8 @@ class NeighborhoodRandomSearch(Searcher):
             raise ValueError(f"aggregate must be one of {', '.join(AGGREGATES)}, but got {aggregate!r}.")
         if not 0 <= penalty < math.inf:
             raise ValueError(f"penalty must be a non-negative number, but got {penalty}.")
+        if penalty != 1 and aggregate != "penalized":
+            raise ValueError(f"penalty is a setting of aggregate=penalized, but aggregate is {aggregate}.")
         self._space, self._constraint = space, constraint
         self._steps, self._samples, self._distance = steps, samples, distance
         self._aggregate: Aggregate = aggregate

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tqdm import tqdm
 
 from genas.errors import RunError
@@ -67,21 +69,32 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
                 # The end of an epoch may take long, as a round of a projection does.
                 checkpoint_due = time.monotonic() - saved_at >= checkpoint_seconds
             if checkpoint_due:
-                atomic_write(run.state, lambda path: torch.save(trainer.state(), path))
+                _save_state(trainer, run.state)
                 saved_at = time.monotonic()
     _save_weights(trainer, run.weights)
     run.state.unlink(missing_ok=True)
 
 
-def _save_weights(trainer: Trainer, path: Any) -> None:
+# Python writes both files, since of a full disk neither library raises an OSError.
+
+
+def _save_state(trainer: Trainer, path: Path) -> None:
+    content = io.BytesIO()
+    torch.save(trainer.state(), content)
+    atomic_write(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def _save_weights(trainer: Trainer, path: Path) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.learnt().items()}
-    atomic_write(path, lambda temporary: save_file(state, temporary))
+    content = save(state)
+    atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _read_state(run: Run) -> dict[str, Any]:
+    content = io.BytesIO(run.state.read_bytes())  # an error of the machine, which is none of the file
     try:
-        state: dict[str, Any] = torch.load(run.state, map_location="cpu", weights_only=True)
-    except (MemoryError, OSError):  # of the machine, not of the file
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+    except MemoryError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file, and advises to load it without a guard
         raise RunError(

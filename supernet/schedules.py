@@ -18,8 +18,8 @@ class LearningRate:
         end: Learning rate at the horizon.
         shape: ``cosine``: ``end + (start - end) (1 + cos(pi t / T)) / 2``; ``linear``: ``end + (start - end) (1 - t /
             T)``; ``constant``: always ``start``; of the other settings only ``warmup`` applies.
-        horizon: T in epochs. A training shorter than the horizon takes the first part of the schedule; ``None``: the
-            training's epochs.
+        horizon: T in epochs. A training shorter than the horizon takes the first part of the schedule, a longer one
+            stays at ``end`` after it; ``None``: the training's epochs.
         every: ``epoch``: constant inside an epoch (t = 0, 1, ...); ``step``: t grows with every step.
         lead: Added to t. GeNAS' code anneals before its first epoch: 1.
         warmup: Epochs over which the learning rate first grows linearly from ``start / (warmup steps)`` to the

@@ -343,7 +343,7 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
     ("text", "message"),
     [
         ("training: {epoch: 3}", "in the configuration file there is no option --training.epoch. Did you mean --tra"),
-        ("training:", "the configuration file must be a mapping of options to values, but is 'training:'"),
+        ("training:", "in the configuration file training must be a mapping of epochs, rate.start, rate.steps, "),
         ("", "the configuration file must be a mapping of options to values, but is ''"),
         (
             "quiet: true\ntraining:",
@@ -356,8 +356,14 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
         ("training: {epochs: [}", "the configuration file is not valid YAML: while parsing a flow node"),
         (
             "max_macs: 5\ntraining:\n  epochs: 3\n  epochs: 4\n",
-            "in the configuration file epochs is set twice, in lines 3 and 4; keep one of them.",
+            "the configuration file is not valid YAML: epochs is set twice, in lines 3 and 4; keep one of them",
         ),
+        ("training: {epochs: 3}\ntraining.epochs: 3", "training is set twice, in lines 1 and 2; keep one of them"),
+        ("quiet: &a {b: *a}", "the configuration file is not valid YAML: *a is a part of &a"),
+        ("max_macs: !!int x", "the configuration file is not valid YAML: a value cannot be read: invalid literal"),
+        ("quiet: !!bool x", "the configuration file is not valid YAML: a value cannot be read: 'x'"),
+        ("quiet: null", "in the configuration file quiet must be bool, but got null; leave it out for the default."),
+        ("training: {epochs: null}", "training.epochs must be int, but got null; leave it out for the default."),
         ("max_macs: 5\nkind: quick\nmax_macs: 6\n", "max_macs is set twice, in lines 1 and 3;"),
         ("? [a, b]\n: 3\n", "the configuration file is not valid YAML: while constructing a mapping"),
     ],
@@ -368,6 +374,18 @@ def test_a_wrong_configuration_is_a_message(
     assert main(["work-hard", "a", "--config", write(text)]) == 2
     assert message in capsys.readouterr().err
     assert not work
+
+
+def test_numbers_mean_the_same_in_a_file_and_on_the_command_line(work: dict[str, object]) -> None:
+    """In YAML 1.1, 010 is eight, 1e-3 a text and the third a date, or no date."""
+    for start, macs, run in (("1e-3", "010", "2026-11-27"), (".5", "1_000", "2026-31-12")):
+        assert main(["work-hard", run, "--start", start, "--max-macs", macs]) == 0
+        expected = repr(work["training"]), work["max_macs"], work["run"]
+        file = write(f"training:\n  rate:\n    start: {start}\nmax_macs: {macs}\n")
+        assert main(["work-hard", run, "--config", file]) == 0
+        assert (repr(work["training"]), work["max_macs"], work["run"]) == expected
+    assert main(["work-hard", "a", "--config", write("max_macs: null\n")]) == 0
+    assert work["max_macs"] is None
 
 
 def test_the_home_folder_is_found_in_files_and_after_the_equals_sign(

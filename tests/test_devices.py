@@ -94,6 +94,14 @@ def test_bf16_on_cuda_from_ampere_on(
     assert resolve_precision("fp32", GPU) is torch.float32
 
 
+def test_fp32_on_cuda_is_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    resolve_precision("fp32", CPU)
+    assert torch.backends.cudnn.allow_tf32
+    resolve_precision("fp32", GPU)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("amx", [False, True])
 def test_bf16_on_cpus_with_amx_only(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     with_capabilities(monkeypatch, amx_bf16=amx, avx512_bf16=True)

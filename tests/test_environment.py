@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -33,6 +34,11 @@ def test_the_command_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["genas", "evolve", "run with spaces"])
     facts = environment()
     assert (facts["argv"], facts["directory"]) == (["genas", "evolve", "run with spaces"], str(tmp_path))
+
+
+def test_names_that_are_no_unicode_can_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["genas", os.fsdecode(b"caf\xe9 \xc3\xa9")])
+    assert environment()["argv"] == ["genas", "caf\\xe9 é"]
 
 
 def test_commit_is_that_of_a_tracked_file(tmp_path: Path) -> None:

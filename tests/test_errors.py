@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+from fractions import Fraction
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+import genas.errors
+import genas.registry
 from genas.errors import RunError, UnreadSettingError, is_refusal
+from genas.registry import Registry
 
 
 @pytest.mark.parametrize(
@@ -25,6 +30,19 @@ def test_a_refusal_is_an_error_that_genas_raises_itself(module: str, code: str, 
     with pytest.raises(Exception) as caught:
         exec(code, {"__name__": module})  # noqa: S102 (no source file: nothing may depend on one)
     assert is_refusal(caught.value) is refusal
+
+
+def test_a_plug_in_that_was_loaded_speaks_to_the_user_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: Registry[object] = Registry("shape", "example.shapes")
+    offer = EntryPoint("square", "fractions:Fraction", "example.shapes")
+    monkeypatch.setattr(genas.registry, "entry_points", lambda **wanted: EntryPoints([offer]).select(**wanted))
+    monkeypatch.setattr(genas.registry, "CODE_PACKAGES", packages := {"genas"})
+    monkeypatch.setattr(genas.errors, "CODE_PACKAGES", packages)
+    with pytest.raises(ValueError, match="Invalid literal for Fraction") as caught:
+        Fraction("half")
+    assert not is_refusal(caught.value)
+    assert shapes["square"] is Fraction
+    assert is_refusal(caught.value)
 
 
 def test_errors_without_a_traceback_are_refusals_by_their_type() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from genas.npz import read_npz
 
 LOCAL, CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
 FLAGS, METHOD = {LOCAL: 6, CENTRAL: 8}, {LOCAL: 8, CENTRAL: 10}
+
+
+HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (%d,)}"
 
 
 def changed(path: Path, offsets: dict[bytes, int], value: int) -> Path:
@@ -41,9 +45,19 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert found["y"].shape == (2, 3)
 
 
+def misspelt(path: Path, header: str) -> Path:
+    """A file whose header is not the notation of a dictionary, or not of an array's."""
+    text = header.encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "reason", "kind"),
     [
+        (lambda path: misspelt(path, "{'descr': '<f8', 'shape': (3,("), "EOF in multi-line", tokenize.TokenError),
+        (lambda path: misspelt(path, HEADER % 2**70), "too big|too large", OverflowError),
         (lambda path: changed(path, METHOD, 99), "compression method is not supported", NotImplementedError),
         (lambda path: changed(path, FLAGS, 1), "encrypted", RuntimeError),
         (huge, "Unable to allocate", MemoryError),

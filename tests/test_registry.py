@@ -62,9 +62,11 @@ def test_entry_points_are_loaded_only_when_asked_for(shapes: Registry[Any], offe
         shapes["elsewhere"]
 
 
-def test_built_in_names_win_over_entry_points(shapes: Registry[Any], offers: list[EntryPoint]) -> None:
+def test_a_built_in_name_cannot_be_offered_again(shapes: Registry[Any], offers: list[EntryPoint]) -> None:
     offers.append(EntryPoint("square", "no_such_module:thing", "example.shapes"))
-    assert shapes["square"] == 4
+    with pytest.raises(ValueError, match=r"'square' is one of genas, and another package has it as no_such_module:th"):
+        shapes["square"]
+    assert shapes["triangle"] == 3
     assert list(shapes) == ["square", "triangle"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from genas import locks
 from genas.errors import RunError
 from genas.runs import Run
 
@@ -150,7 +152,7 @@ def test_damaged_files_are_clear_errors(tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(RunError, match=r"environment\.json is damaged: .* Delete it"):
         Run.create(tmp_path, {"seed": 0})
-    for text in ("seed: [", "- 1"):
+    for text in ("seed: [", "- 1", "seed: 1\nseed: 2", "seed: 2024-13-45", "seed: !!int x", "seed: !!bool x"):
         (tmp_path / "config.yaml").write_text(text)
         for use in (Run.open, lambda path: Run.create(path, {"seed": 0})):
             with pytest.raises(RunError, match=r"(?s)config\.yaml (is damaged|must be a mapping).* Restore it"):
@@ -202,6 +204,15 @@ def test_one_holder_in_a_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+def test_a_file_system_without_locks_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(locks, "_lock", refuse)
+    with pytest.raises(RunError, match=r"\.lock cannot be locked \(Function not implemented\): the file system has no"):
+        Run.create(tmp_path / "a", {})
+
+
 def test_kill_releases_the_lock(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -225,9 +236,10 @@ def test_half_written_last_line_is_dropped(tmp_path: Path) -> None:
 
 def test_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
     with Run.create(tmp_path, {}) as run:
-        run.log_path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-        with pytest.raises(RunError, match=r"log\.jsonl: line 2 is damaged .*delete this line"):
-            run.read_log()
+        for line in ('{"st', "5", "[" * 100_000):
+            run.log_path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+            with pytest.raises(RunError, match=r"log\.jsonl: line 2 is damaged .*delete this line"):
+                run.read_log()
 
 
 def test_a_resumed_log_equals_an_unbroken_one(tmp_path: Path) -> None:

@@ -134,6 +134,23 @@ def test_damage_inside_is_a_clear_error(tmp_path: Path, damage: str) -> None:
         ScoreStore(path)
 
 
+def test_a_row_that_cannot_be_read_back_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as store:
+        store.put("a", {(1, 2): np.zeros(2)})
+        store.put("b", {(1, 2): np.zeros(2)})
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE measurements SET numbers = x'00ff' WHERE key = 'a'")
+    connection.execute("UPDATE measurements SET architecture = '1,x' WHERE key = 'b'")
+    connection.commit()
+    connection.close()
+    with ScoreStore(path) as store:
+        with pytest.raises(RunError, match=r"s\.sqlite is damaged: buffer size must be a multiple"):
+            store.get("a", [(1, 2)])
+        with pytest.raises(RunError, match=r"s\.sqlite is damaged: invalid literal for int"):
+            store.architectures("b")
+
+
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     ScoreStore(path).close()

@@ -76,6 +76,13 @@ SHAPED_TYPE = (
 )
 
 
+# Numbers that are freed while another array still shows them.
+INT8 = b"cnumpy\ndtype\n(S'u1'\nI0\nI1\ntR"
+EMPTY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+FILL = b"(I1\n(I4\nt" + INT8 + b"I00\nS'abcd'\ntb"
+FILLED_TWICE = EMPTY + FILL + FILL + b"."
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -95,6 +102,8 @@ SHAPED_TYPE = (
         (b"cnumpy\nndarray\n(I3\ntR.", "not callable"),
         (b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.", "encodes bytes by 'rot13'"),
         (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR.", "rebuilds an array of class"),
+        (FILLED_TWICE, "fills an array twice"),
+        (b"cnumpy.core.multiarray\nscalar\n(" + INT8 + EMPTY + b"tR.", "makes an array of _Array, not of bytes"),
         (b"", "truncated or not the official file: copy it again"),
         (b"no pickle at all", "cannot be read"),
     ],

@@ -70,7 +70,13 @@ def _pool(path: Path, arrays: dict[str, npt.NDArray[Any]], role: str) -> Pool | 
 def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train: Pool) -> tuple[str, ...]:
     names = arrays.get("classes")
     if names is None:
-        return tuple(str(label) for label in range(int(train.labels.max()) + 1))
+        largest, count = int(train.labels.max()), len(train.labels)
+        if largest >= count:  # before there are names of as many classes
+            raise ValueError(
+                f"{train.origin}: every class needs training images, but the largest label of {count} images is "
+                f"{largest}; renumber the labels without gaps."
+            )
+        return tuple(str(label) for label in range(largest + 1))
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise ValueError(
             f"{path}: classes must be a list of names, but is {names.dtype} of shape {names.shape}; write "

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar, final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from genas.data.resizing import resized
+from genas.data.resizing import empty_images, resized
 from genas.data.source import Images, Pool, Positions, Request, Source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
@@ -19,9 +19,6 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", "
 
 BESIDE_IMAGES = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".ini", ".db"})
 """Suffixes of what people and systems leave beside images: notes, annotations, thumbnails. Others are refused."""
-
-MEMORY_LIMIT = 8 * 2**30
-"""Bytes that the decoded images of one split may take."""
 
 ROLES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 """Names of the sub-folders of each role."""
@@ -32,6 +29,17 @@ GREY_MODES = frozenset({"1", "L", "LA"})
 COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
 """Pillow's modes of images with colour. The others hold more than eight bits, and their range is not known."""
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an orientation: cameras store a rotated picture as it was taken and note the rotation beside it."""
+
 T = TypeVar("T")
 
 
@@ -40,8 +48,8 @@ def load_folder(request: Request) -> Source:
 
     Beside ``PATH/train`` there may be ``PATH/valid`` (``val``, ``validation``) and ``PATH/test`` with the same classes,
     and no other folder. Classes are the folder names in alphabetical order. All images become one size: their own if
-    they agree, else ``image_size``. They are grey if all of them are, else RGB. Only the headers are read here; pixels
-    are decoded when a split has been made.
+    they agree, else ``image_size``. They are grey if all of them are, else RGB, and white where they are transparent.
+    Only the headers are read here; pixels are decoded when a split has been made.
 
     Args:
         request: Its argument is the path.
@@ -140,12 +148,14 @@ def _inspect(files: Sequence[Path], image_size: int | None) -> tuple[bool, int]:
     first, *_ = files
     grey, expected = True, _opened(first, lambda image: image.size)
     for file in files:
-        mode, (width, height) = _opened(file, lambda image: (image.mode, image.size))
+        mode, (width, height), pages = _opened(file, lambda image: (image.mode, image.size, _pages(image)))
         if mode not in GREY_MODES | COLOUR_MODES:
             raise ValueError(
                 f"{file}: images must have 8 bits per channel, but this one is of Pillow's mode {mode!r}; save it as "
                 "8-bit grey or RGB."
             )
+        if pages > 1:
+            raise ValueError(f"{file} has {pages} pages, of which only one would be read; save each as a file.")
         grey = grey and mode in GREY_MODES
         if image_size is None and (width, height) != expected:
             raise ValueError(
@@ -160,13 +170,19 @@ def _inspect(files: Sequence[Path], image_size: int | None) -> tuple[bool, int]:
     return grey, image_size or expected[0]
 
 
+def _pages(image: Image.Image) -> int:
+    """The number of pictures in a file; cameras' MPO files hold previews or depth beside their one."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+
+
 def _opened(file: Path, look: Callable[[Image.Image], T]) -> T:
     """The result of ``look`` for an image file, with errors that name the file."""
     try:
         with Image.open(file) as image:
             return look(image)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        # Pillow reports damage of some formats as SyntaxError.
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow reports damage, and images that are too large for it, by errors of many kinds
         raise ValueError(f"{file} cannot be decoded ({error}); replace or remove it.") from error
 
 
@@ -174,14 +190,7 @@ def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
     channels = 1 if grey else 3
 
     def read(positions: Positions) -> Images:
-        needed = len(positions) * size * size * channels
-        if needed > MEMORY_LIMIT:
-            raise ValueError(
-                f"{listing.root}: {len(positions)} images of {size}x{size} pixels need {needed / 2**30:.1f} GiB of "
-                f"memory, more than {MEMORY_LIMIT / 2**30:.1f}; give a smaller image_size, or max_train, max_valid and "
-                "max_test."
-            )
-        images = np.empty((len(positions), size, size, channels), dtype=np.uint8)
+        images = empty_images(str(listing.root), len(positions), size, channels)
         for target, position in zip(images, positions, strict=True):
             target[...] = _opened(listing.files[position], lambda image: _decoded(image, size, grey))
         return images
@@ -190,7 +199,10 @@ def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
 
 
 def _decoded(image: Image.Image, size: int, grey: bool) -> Images:
-    # Cameras store a rotated picture as it was taken and note the rotation beside it.
-    upright = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    upright = image if turn is None else image.transpose(turn)
+    if upright.has_transparency_data:
+        transparent = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", transparent.size, "white"), transparent)
     plain = resized(upright.convert("L" if grey else "RGB"), size)
     return np.asarray(plain).reshape(size, size, -1)

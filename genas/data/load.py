@@ -108,6 +108,7 @@ def load_data(
             f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}."
         )
     parts = partition(source, split, valid_fraction, seed)
+    source.check_training(parts.shares["train"].labels, parts.origin, "choose another split")
     if max_test is not None and "test" not in parts.shares:
         raise ValueError(f"max_test limits the test images, but {name!r} has none; leave it out.")
     limits = {"train": max_train, "valid": max_valid, "test": max_test}
@@ -127,7 +128,7 @@ def _limited(share: Share, limit: int | None, seed: int, role: str) -> Share:
 def _read(share: Share, image_size: int | None) -> Split:
     images = share.pool.read(share.positions)
     if image_size is not None:
-        images = resized_array(images, image_size)
+        images = resized_array(images, image_size, share.pool.origin)
     elif images.shape[1] != images.shape[2]:
         raise ValueError(
             f"{share.pool.origin}: images must be square, but are {images.shape[1]}x{images.shape[2]} pixels; give "

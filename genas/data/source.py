@@ -216,14 +216,28 @@ class Source:
                     f"{pool.origin}: labels must lie in 0..{known - 1} (the {known} classes of the training images), "
                     f"but the largest is {pool.labels.max()}; renumber them or give all class names."
                 )
-        missing = np.flatnonzero(np.bincount(self.train.labels, minlength=known) == 0)
-        if len(missing):
-            names = ", ".join(f"{label} ({self.class_names[label]})" for label in missing[:5])
-            raise ValueError(
-                f"{self.train.origin}: every class needs training images, but {len(missing)} of {known} have none: "
-                f"{names}; add images, or renumber the labels without gaps."
-            )
+        self.check_training(self.train.labels, self.train.origin, "add images, or renumber the labels without gaps")
         if known < 2:
             raise ValueError(
                 f"{self.train.origin}: at least two classes are needed, but there is only {self.class_names[0]!r}."
+            )
+
+    def check_training(self, labels: Labels, origin: str, cure: str) -> None:
+        """Refuse training images that lack a class.
+
+        Args:
+            labels: Their classes.
+            origin: Where they come from, for the message.
+            cure: What to do, for the message.
+
+        Raises:
+            ValueError: If a class has no image.
+        """
+        known = len(self.class_names)
+        missing = np.flatnonzero(np.bincount(labels, minlength=known) == 0)
+        if len(missing):
+            names = ", ".join(f"{label} ({self.class_names[label]})" for label in missing[:5])
+            raise ValueError(
+                f"{origin}: every class needs training images, but {len(missing)} of {known} have none: {names}; "
+                f"{cure}."
             )

@@ -83,7 +83,7 @@ def _pools(request: Request, class_name: str, read: Callable[[Callable[..., Any]
         # RuntimeError is torchvision's "not found or corrupted"; the others come from damaged files that it does not
         # verify.
         cure = (
-            "check the network and the folder."
+            "check the network, delete its files there, which torchvision may take for complete, and try again."
             if request.download
             else "give download to fetch it, or another data_root."
         )

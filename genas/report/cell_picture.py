@@ -85,7 +85,9 @@ def architecture_figure(space: SearchSpace, architecture: Architecture, title: s
         axes.set_axis_off()
         y = height - _MARGIN
         if title:
-            axes.text(_MARGIN, y, title, size=_TITLE_SIZE, weight="bold", color=_INK, ha="left", va="top")
+            axes.text(
+                _MARGIN, y, title, size=_TITLE_SIZE, weight="bold", color=_INK, ha="left", va="top", parse_math=False
+            )
             y -= _LINE
         for graph, layout, caption, room in zip(graphs, layouts, captions, above, strict=True):
             axes.text(_MARGIN, y, caption, size=_FONT_SIZE, style="italic", color=_INK, ha="left", va="top")
@@ -225,5 +227,5 @@ def _text_size(text: str, size: float) -> Size:
         return 0.0, 0.0
     weight = "bold" if size == _TITLE_SIZE else "normal"
     with figure_style():
-        path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
+        path = TextPath((0, 0), text.replace("$", r"\$"), size=size, prop=FontProperties(weight=weight))
     return path.get_extents().width / 72, size / 72

@@ -78,7 +78,10 @@ def _genotype_fields(text: str) -> dict[str, Any]:
     given = [keyword.arg for keyword in call.keywords] if isinstance(call, ast.Call) else []
     if not isinstance(call, ast.Call) or call.args or sorted(map(str, given)) != sorted(names):
         raise ValueError(f"A genotype must have the fields {', '.join(names)}, each as name=value, but got {text!r}.")
-    return {str(keyword.arg): _literal(str(keyword.arg), keyword.value) for keyword in call.keywords}
+    try:
+        return {str(keyword.arg): _literal(str(keyword.arg), keyword.value) for keyword in call.keywords}
+    except RecursionError:
+        raise ValueError(f"A genotype must look like {_EXAMPLE}, but one of its fields is nested too deeply.") from None
 
 
 def _literal(field: str, node: ast.expr) -> list[Any]:

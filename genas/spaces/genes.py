@@ -73,7 +73,7 @@ def another_choice(space: SearchSpace, position: int, gene: int, rng: np.random.
 
 def integers_in(text: str) -> tuple[int, ...] | None:
     """Return the integers of a text like ``3,1,4``, ``(3, 1, 4)`` or ``3 1 / 4``; ``None`` for other texts."""
-    if not re.fullmatch(r"[\s(\[]*-?\d+(?:[\s,/]+-?\d+)*[\s,)\]]*", text):
+    if not re.fullmatch(r"[\s(\[]*-?\d{1,9}(?:[\s,/]+-?\d{1,9})*[\s,)\]]*", text):
         return None
     return tuple(int(number) for number in re.findall(r"-?\d+", text))
 

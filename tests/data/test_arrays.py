@@ -87,6 +87,11 @@ X, Y = RNG.integers(256, size=(40, 6, 6, 3), dtype=np.uint8), np.arange(40) % 4
         ),
         ({"y_test": np.full(8, 4)}, ValueError, "test: labels must lie in 0..3 .* but the largest is 4"),
         ({"classes": np.array(["a", "b"])}, ValueError, "train: labels must lie in 0..1 .* but the largest is 3"),
+        (
+            {"y_train": np.where(np.arange(len(X)) == 3, 10**12, 0)},
+            ValueError,
+            "train: every class needs training images, but the largest label of .* images is 1000000000000; renumber",
+        ),
         ({"classes": np.arange(4)}, ValueError, "classes must be a list of names, but is int64"),
         ({"x_test": X[:8, :4, :4]}, ValueError, "all splits must hold images of one shape.*give image_size"),
         (

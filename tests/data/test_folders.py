@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from genas.data import folders, load_data
+from genas.data import folders, load_data, resizing
 
 
 def picture(size: tuple[int, int] = (6, 6), mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -104,6 +104,48 @@ def test_turned_photographs_stand_upright(tmp_path: Path) -> None:
         )
 
 
+def test_transparent_is_white(tmp_path: Path) -> None:
+    """Drawings in black on nothing are not black all over."""
+    fill(tmp_path, {"a": 2, "b": 2})
+    drawing = np.zeros((6, 6, 4), dtype=np.uint8)
+    drawing[2:4, 1:5, 3] = 255
+    drawing[0, 0] = (200, 100, 0, 51)
+    palette = Image.fromarray(drawing).convert("P")
+    palette.info["transparency"] = palette.getpixel((1, 1))
+    for mode, image in {"RGBA": Image.fromarray(drawing), "LA": Image.fromarray(drawing).convert("LA")}.items():
+        image.save(tmp_path / "a" / "00.png")
+        data = load_data(f"folder:{tmp_path}")
+        pixels = np.concatenate([split.images.numpy() for split in data.splits.values()])
+        (found,) = [each for each in pixels if (each[:, 2, 1:5] == 0).all()]
+        assert (found[:, 1] == 255).all()
+        assert (found[:, 0, 0] == 255 - np.rint((255 - np.array([200, 100, 0])) / 5)).all() or mode == "LA"
+
+
+def test_a_turned_photograph_with_an_odd_tag_is_read(tmp_path: Path) -> None:
+    """To write all tags again, as Pillow's own turning does, would fail."""
+    fill(tmp_path, {"a": 2, "b": 2})
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    tags[ExifTags.Base.ExposureTime] = "a text where a ratio belongs"
+    picture().save(tmp_path / "a" / "00.jpg", exif=tags)
+    assert len(load_data(f"folder:{tmp_path}").train) + len(load_data(f"folder:{tmp_path}").valid) == 5
+
+
+def test_too_many_pixels_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, {"a": 2, "b": 2})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 17)
+    with pytest.raises(ValueError, match=r"a/00.png cannot be decoded \(Image size \(36 pixels\) exceeds limit"):
+        load_data(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(("name", "options"), [("x.gif", {}), ("x.tif", {})])
+def test_further_pages_are_not_passed_over(tmp_path: Path, name: str, options: dict[str, object]) -> None:
+    fill(tmp_path, {"a": 2, "b": 2})
+    picture().save(tmp_path / "b" / name, save_all=True, append_images=[picture(seed=1), picture(seed=2)], **options)
+    with pytest.raises(ValueError, match=rf"b/{name} has 3 pages, of which only one would be read"):
+        load_data(f"folder:{tmp_path}")
+
+
 def test_damaged_image(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 2, "b": 2})
     file = tmp_path / "b" / "01.png"
@@ -176,7 +218,7 @@ def test_single_class(tmp_path: Path) -> None:
 
 def test_too_big_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, {"a": 10, "b": 10})
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 500)  # four images of 6x6x3
+    monkeypatch.setattr(resizing, "MEMORY_LIMIT", 500)  # four images of 6x6x3
     with pytest.raises(
         ValueError, match=r"10 images of 6x6 pixels need .* GiB of memory, more than .*; give a smaller"
     ):

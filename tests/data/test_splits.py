@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genas.data import load_data
 from genas.data.splits import (
     nasbench201_split,
     read_split_file,
@@ -137,6 +138,14 @@ def test_bad_split_files(tmp_path: Path, content: str, message: str) -> None:
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_split_file(path, ("train", "valid"), 5)
+
+
+def test_a_split_file_must_leave_training_images_of_every_class(tmp_path: Path) -> None:
+    images = rng().integers(255, size=(50, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=np.arange(50) // 10)
+    (tmp_path / "s.json").write_text(json.dumps({"train": list(range(40)), "valid": list(range(40, 50))}))
+    with pytest.raises(ValueError, match=r"split file s\.json: every class needs .*, but 1 of 5 have none: 4"):
+        load_data(f"npz:{tmp_path / 'x.npz'}", split=f"file:{tmp_path / 's.json'}")
 
 
 def test_damaged_and_missing_split_file(tmp_path: Path) -> None:

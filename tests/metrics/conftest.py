@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import InitVar, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -173,14 +173,16 @@ def genes_with_noise(draw: Draw) -> Architecture:
     return next(genes for genes in draw(space("s4"), 20) if 8 in genes[:14])
 
 
+@dataclass(frozen=True, eq=False)
 class TableMeasurement(Measurement):
     """Numbers from a dict; what is missing is a failure. Architectures stand for themselves."""
 
-    def __init__(self, table: dict[Architecture, float]) -> None:
-        self.table, self.runs = table, list[Architecture]()
+    numbers: InitVar[dict[Architecture, float]]
+    table: ClassVar[dict[Architecture, float]]
+    runs: ClassVar[list[Architecture]]
 
-    def __repr__(self) -> str:
-        return "TableMeasurement()"
+    def __post_init__(self, numbers: dict[Architecture, float]) -> None:
+        vars(self).update(table=numbers, runs=[])
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from genas.metrics import (
     Context,
     Flatness,
     Loss,
+    Measurement,
     Naswot,
     Noise,
     NoiseLevel,
@@ -444,6 +445,38 @@ def test_measurements_of_one_name_differ_by_module_version_and_columns(change, c
         assert context.measure(first, [GENES]).tolist() == [[1.0]]
         assert context.measure(second, [GENES]).tolist() == [[2.0]]
     assert first.runs == second.runs == [GENES], "both are kept"
+
+
+def test_settings_that_the_key_would_not_show_are_refused(context, table_measurement) -> None:
+    """Without the fields of a dataclass, two settings would be one key, and one's numbers be taken for the other's."""
+
+    class Plain(Measurement):
+        columns = ("sum",)
+
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def run(self, context: Context, architecture: Architecture) -> list[float]:
+            return [self.factor * sum(architecture)]
+
+    class Renewed(table_measurement):  # type: ignore[misc, valid-type]
+        def __init__(self, factor: float) -> None:
+            super().__init__({GENES: factor})
+
+    for kind in (Plain, Renewed):
+        with pytest.raises(TypeError, match=rf"must be a frozen dataclass, but .*{kind.__name__} is not; write"):
+            context.measure(kind(2.0), [GENES])
+
+    @dataclass(frozen=True)
+    class Silent(Measurement):
+        columns = ("sum",)
+        factor: float = field(repr=False)
+
+        def run(self, context: Context, architecture: Architecture) -> list[float]:
+            return [self.factor * sum(architecture)]
+
+    for factor in (2.0, 3.0):
+        assert context.measure(Silent(factor), [GENES]).item() == factor * sum(GENES)
 
 
 def test_what_was_measured_before_an_error_is_kept(make_context, table_measurement) -> None:

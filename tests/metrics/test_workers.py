@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ def test_workers_also_measure_neighbours_but_only_what_is_read_of_them(recipe, d
 
 
 def test_a_measurement_with_too_few_numbers_is_refused(driver) -> None:
+    @dataclass(frozen=True)
     class Short(Measurement):
         columns = ("first", "second")
 

@@ -43,6 +43,15 @@ def extents(figure: Figure) -> tuple[dict[str, list[Bbox]], BboxBase]:
     return kinds, figure.bbox
 
 
+def test_a_title_is_no_formula() -> None:
+    """Titles hold metrics, and these the names of files."""
+    title = r"table(path='$\foo$ $5.npz')"
+    figure = architecture_figure(space("nasbench201"), (3,) * 6, title=title)
+    kinds, whole = extents(figure)
+    assert title in [text.get_text() for text in figure.axes[0].texts]
+    assert max(box.x1 for box in kinds["text"]) <= whole.x1
+
+
 @pytest.mark.parametrize(("where", "architecture"), cases())
 def test_nothing_overlaps_or_leaves_the_figure(where: SearchSpace, architecture: Architecture) -> None:
     kinds, whole = extents(architecture_figure(where, architecture, title="A title"))

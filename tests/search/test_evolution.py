@@ -207,6 +207,8 @@ def test_by_default_half_of_the_children_are_mutations() -> None:
         ({"mutations": -1}, r"must not be negative and fit .* of 50, but got -1 \+ 25"),
         ({"mutations": 26}, r"fit into the population of 50, but got 26 \+ 25"),
         ({"mutation_rate": 1.5}, r"mutation_rate must lie in \[0, 1\], but got 1.5"),
+        ({"mutations": 0, "crossovers": 0, "parents": 3}, "parents would do nothing without mutations and crossovers"),
+        ({"mutations": 0, "crossovers": 0, "tries": 3}, "tries would do nothing without mutations and crossovers"),
         ({"mutations": 0, "mutation_rate": 0.2}, "mutation_rate would do nothing with mutations=0; leave it out"),
         ({"mutations": 0, "mutated_genes": "normal"}, "mutated_genes would do nothing"),
         ({"mutated_genes": "reduction"}, "mutated_genes must be one of all, normal, but got 'reduction'"),

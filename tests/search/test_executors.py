@@ -120,6 +120,23 @@ def test_what_a_worker_refuses_is_a_message_here() -> None:
     assert error.value.__cause__ is None
 
 
+class Odd(Exception):
+    """Its arguments are not those of its ``__init__``, so it cannot be copied."""
+
+    def __init__(self, file: str, line: int) -> None:
+        super().__init__(f"line {line} of {file}")
+
+
+def fail_oddly(architectures):
+    raise Odd("a.txt", 7)
+
+
+def test_an_error_that_cannot_be_sent_is_told_all_the_same() -> None:
+    """Between processes it would break the pool, as if memory had run out."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match=r"(?s)raise Odd.*line 7 of a\.txt"):
+        list(measure_in_parallel(pool, fail_oddly, ARCHITECTURES[:1], 1))
+
+
 def test_leaving_the_loop_drops_what_has_not_begun() -> None:
     begun: list[int] = []
     go_on = threading.Event()

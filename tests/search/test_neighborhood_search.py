@@ -26,9 +26,10 @@ def run(searcher: NeighborhoodRandomSearch, scores: np.ndarray) -> list[list[Arc
 def test_the_best_neighbourhood_wins(how: Aggregate) -> None:
     """With whole neighbourhoods the outcome is known from the tensor of all aggregated scores."""
     scores = np.random.default_rng(0).normal(size=(5,) * 6)
-    searcher = NeighborhoodRandomSearch(SPACE, seed=3, steps=30, samples=25, aggregate=how, penalty=0.7)
+    penalty = 0.7 if how == "penalized" else 1.0
+    searcher = NeighborhoodRandomSearch(SPACE, seed=3, steps=30, samples=25, aggregate=how, penalty=penalty)
     batches = run(searcher, scores)
-    everywhere = aggregated_everywhere(scores, how, penalty=0.7)
+    everywhere = aggregated_everywhere(scores, how, penalty=penalty)
     ranking = searcher.ranking
     assert len(ranking) == len({centre for centre, _ in ranking}) == 30
     assert [score for _, score in ranking] == sorted((score for _, score in ranking), reverse=True)
@@ -108,6 +109,8 @@ def test_numbers_must_be_positive() -> None:
     for numbers in ({"steps": 0}, {"samples": 0}, {"distance": 0}):
         with pytest.raises(ValueError, match="steps, samples and distance must be at least 1, but got"):
             NeighborhoodRandomSearch(SPACE, seed=0, **numbers)
+    with pytest.raises(ValueError, match="penalty is a setting of aggregate=penalized, but aggregate is mean"):
+        NeighborhoodRandomSearch(SPACE, seed=0, penalty=2)
     with pytest.raises(ValueError, match="penalty must be a non-negative number, but got -2"):
         NeighborhoodRandomSearch(SPACE, seed=0, aggregate="penalized", penalty=-2)
     with pytest.raises(ValueError, match=r"aggregate must be one of mean, .*, but got 'variance'"):

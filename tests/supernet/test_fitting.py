@@ -318,13 +318,38 @@ def test_divergence_is_noticed_between_epochs_and_checkpoints(folder, make_train
 # -------------------------------------------------------------------------------------------------------- damaged state
 
 
-@pytest.mark.parametrize("error", [MemoryError, PermissionError])
-def test_a_failure_of_the_machine_is_no_damage(error, folder, make_trainer, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("place", "name", "error"), [(torch, "load", MemoryError), (Path, "read_bytes", PermissionError)]
+)
+def test_a_failure_of_the_machine_is_no_damage(place, name, error, folder, make_trainer, monkeypatch) -> None:
     with folder("run") as run, contextlib.suppress(Interruption):
         fit(interrupted_after(make_trainer(), 2), run, checkpoint_seconds=0.0, progress=False)
-    monkeypatch.setattr(torch, "load", Mock(side_effect=error))
-    with folder("run") as run, pytest.raises(error):
-        fit(make_trainer(), run, progress=False)
+    with folder("run") as run:
+        monkeypatch.setattr(place, name, Mock(side_effect=error))
+        with pytest.raises(error):
+            fit(make_trainer(), run, progress=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_full_disk_is_an_error_of_the_system(folder, make_trainer) -> None:
+    """A limit on the size of files stands in for it, of which the writers of both libraries say something else."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with folder("run") as run:
+            fit(make_trainer(), run, progress=False)
+            files = run.weights, run.state
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+            for write, file in zip((fitting._save_weights, fitting._save_state), files, strict=True):
+                before = file.exists() and file.read_bytes()
+                with pytest.raises(OSError, match="too large"):
+                    write(make_trainer(), file)
+                assert (file.exists() and file.read_bytes()) == before, "what was there is kept"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "code"])
