@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -20,6 +22,7 @@ from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
 from genas.errors import MissingInputError, UnreadSettingError
 from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, architecture_cost
+from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.spaces import Architecture
@@ -93,6 +96,23 @@ def measure_rows(
     context.prepare(measurements, architectures)
     columns = [context.measure(measurement, architectures) for measurement in measurements]
     return dict(zip(architectures, np.concatenate(columns, axis=1), strict=True))
+
+
+def score_file(supernet: Path, own: Path) -> Path:
+    """The file in which measurements of a supernet are kept.
+
+    Args:
+        supernet: Folder of the supernet.
+        own: File in the folder of the search or ranking.
+
+    Returns:
+        The supernet's, so that others need not measure again; the own one, with a note, where that cannot be written.
+    """
+    shared = Run.open(supernet).scores
+    if os.access(supernet, os.W_OK) and (not shared.exists() or os.access(shared, os.W_OK)):
+        return shared
+    print(f"note: {supernet} cannot be written, so measurements are kept in {own}.", file=sys.stderr)
+    return own
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +20,7 @@ from genas.commands.evaluation import (
     check_inputs,
     refuse_needless_join,
     refuse_unread,
+    score_file,
     worker_pool,
 )
 from genas.commands.reporting import say
@@ -91,6 +92,7 @@ def evolve(
     table: str | None = None,
     truth: tuple[str, ...] = (),
     seed: int = 0,
+    search_seed: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -105,7 +107,7 @@ def evolve(
     Args:
         run: Folder of the supernet, written by genas train-supernet.
         out: Folder of the search; by default one in RUN/searches that is named after metric, join, searcher, limits and
-            seed.
+            seeds.
         metric: Metrics joined by +, each with an optional weight, such as angle+16*flatness, and with settings where
             they differ from the options below, such as flatness(alpha=0.5) or neighborhood(angle, distance=2). Known:
             accuracy, top5, loss, angle, flatness; neighborhood(METRIC); naswot, synflow, log_synflow, grad_norm,
@@ -131,7 +133,8 @@ def evolve(
         table: Ground truth in which the best architectures are looked up: a file, or shipped for the table of genas.
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
             accuracy on the supernet's data set.
-        seed: Root seed of the search and of the weight noise.
+        seed: Root seed: of the draws of images, of the weight noise and of the searcher.
+        search_seed: Seed of the searcher, if another one: searches that differ in it only run no network twice.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
         workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result
@@ -141,7 +144,11 @@ def evolve(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
-    folder = out or run / "searches" / _folder_name(metric, join, searcher, max_macs, max_params, seed)
+    if searcher == "exhaustive" and search_seed is not None:
+        raise UnreadSettingError("an exhaustive search needs no seed of its own", "search_seed")
+    drawn_by = seed if search_seed is None else search_seed
+    unusual = {"max_macs": max_macs, "max_params": max_params, "search_seed": None if drawn_by == seed else drawn_by}
+    folder = out or run / "searches" / _folder_name(metric, join, searcher, unusual, seed)
     where = resolve_device(device)
     compute = resolve_precision(precision, where)
     run, precision = run.resolve(), device_facts(where, compute)["precision"]
@@ -174,6 +181,7 @@ def evolve(
         "standalone": standalone,
         "skip_twins": skip_twins,
         "seed": seed,
+        "search_seed": drawn_by,
         "device": where.type,
         "precision": precision,
         "tables in metrics": table_fingerprints([scored_by]),
@@ -198,10 +206,10 @@ def evolve(
     check_inputs(untried, [scored_by], [example])
     cost(example)
     if constraint is not None:
-        _searcher(searcher, untried.space, evolution, constraint, seed, skip_twins=skip_twins).ask()
+        _searcher(searcher, untried.space, evolution, constraint, drawn_by, skip_twins=skip_twins).ask()
     with (
         Run.create(folder, {"command": "evolve", **settings}, device_facts(where, compute)) as opened,
-        ScoreStore(Run.open(run).scores) as store,
+        ScoreStore(score_file(run, opened.scores)) as store,
         worker_pool(workers, where, [scored_by]) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
@@ -210,14 +218,14 @@ def evolve(
         scores = Scores(context, scored_by, executor, recipe, progress=progress and exhaustive)
         opened.keep_log(lambda _: False)  # a continued search replays its log too
         found = search(
-            _searcher(searcher, context.space, evolution, constraint, seed, skip_twins=skip_twins),
+            _searcher(searcher, context.space, evolution, constraint, drawn_by, skip_twins=skip_twins),
             scores,
             progress=progress and not exhaustive,  # of a single batch
             keep=top,
             on_batch=lambda batch: opened.log(_summary(batch)),
         )
         parts = {name: term.metric for name, term in parse_terms(metric, settings=own, join=join).items()}
-        asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed}
+        asked = {"metric": metric, "join": join, "searcher": searcher, "seed": seed, "search_seed": drawn_by}
         size = {"cost_of": cost_of, "standalone": dataclasses.asdict(standalone)}
         result = {**asked, **size, **_result(context, parts, found, cost, truths)}
         write_json(opened.result, result)
@@ -226,18 +234,15 @@ def evolve(
         say(f"\nresult:  {opened.result}\npicture: {opened.figures / 'best.svg'}")
 
 
-def _folder_name(
-    metric: str, join: Join, searcher: SearcherName, max_macs: int | None, max_params: int | None, seed: int
-) -> str:
+def _folder_name(metric: str, join: Join, searcher: SearcherName, numbers: Mapping[str, int | None], seed: int) -> str:
     """Return the folder of a search, like ``neighborhood_angle_distance=2-max_macs=50000000-0``."""
     expression = re.sub(r"[^\w.+=-]+", "_", metric.replace(" ", "").replace("*", "x")).strip("_")  # no shell reads it
     if len(expression) > _LONGEST_EXPRESSION:
         digest = hashlib.sha256(metric.encode()).hexdigest()[:8]
         expression = f"{expression[:_LONGEST_EXPRESSION]}-{digest}"
     unusual = [*([] if join == "sum" else [join]), *([] if searcher == "evolution" else [searcher])]
-    limits = {"max_macs": max_macs, "max_params": max_params}
-    limited = [f"{name}={value}" for name, value in limits.items() if value is not None]
-    return "-".join([expression, *unusual, *limited, str(seed)])
+    given = [f"{name}={value}" for name, value in numbers.items() if value is not None]
+    return "-".join([expression, *unusual, *given, str(seed)])
 
 
 def _within(metric: Metric) -> Iterator[Metric]:

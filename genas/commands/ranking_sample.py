@@ -11,10 +11,9 @@ from typing import Literal, final
 
 import numpy as np
 
-from genas.commands.evaluation import ContextRecipe, measure
+from genas.commands.evaluation import ContextRecipe, measure, score_file
 from genas.metrics import Context, Metric, Needs, needs_of, parse_metric
 from genas.report import ScoredMetric
-from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.seeding import generator
 from genas.spaces import Architecture, NASBench201, SearchSpace
@@ -115,7 +114,7 @@ class Scorer:
         Args:
             recipes: Recipe of the context of each supernet, or of the one without a supernet.
             asked: The metrics by label.
-            own_store: File in which measurements are kept where there is no supernet's.
+            own_store: File in which measurements are kept where there is no supernet's that can be written.
             baselines: Whether to score by the baselines, too.
 
         Returns:
@@ -126,7 +125,7 @@ class Scorer:
         with contextlib.ExitStack() as stack:
             first: ScoreStore | None = None
             for recipe in recipes:
-                path = own_store if recipe.run is None else Run.open(recipe.run).scores
+                path = own_store if recipe.run is None else score_file(recipe.run, own_store)
                 store = stack.enter_context(ScoreStore(path))
                 context = recipe.context(store)
                 self._measure(context, recipe, asked, first)

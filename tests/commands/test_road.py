@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -245,11 +246,11 @@ def test_long_metrics_have_folders_with_short_names() -> None:
     long, other = (
         f"{'+'.join(f'count(operation=nor_conv_{size}x{size})' for size in (1, 3))}+{last}" * 3 for last in "ab"
     )
-    names = [_folder_name(metric, "sum", "evolution", 10**9, 10**9, 0) for metric in (long, other)]
+    names = [_folder_name(metric, "sum", "evolution", {"max_macs": 10**9}, 0) for metric in (long, other)]
     assert len(set(names)) == 2
     assert max(map(len, names)) < 200
-    assert _folder_name("angle+16*flatness", "sum", "random", 5, None, 3) == "angle+16xflatness-random-max_macs=5-3"
-    assert _folder_name("angle+loss", "log_rank", "exhaustive", None, None, 0) == "angle+loss-log_rank-exhaustive-0"
+    assert _folder_name("angle+2*flatness", "sum", "random", {"a": 5, "b": None}, 3) == "angle+2xflatness-random-a=5-3"
+    assert _folder_name("angle+loss", "log_rank", "exhaustive", {}, 0) == "angle+loss-log_rank-exhaustive-0"
 
 
 def test_other_settings_in_the_same_folder_are_refused(supernet: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -479,6 +480,41 @@ def test_twins_may_be_skipped(supernet: Path, tmp_path: Path) -> None:
     assert run("evolve", supernet, "--out", tmp_path / "out", *EXHAUSTIVE, "--skip-twins") == 0
     space = NASBench201()
     assert result(tmp_path / "out")["evaluations"] == len(set(map(space.supernet_key, space.architectures())))
+
+
+def test_searches_that_differ_in_their_own_seed_share_what_they_measure(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(supernet, tmp_path / "run"))
+    words = ["--metric", "loss", *EVOLVE[2:], "--search-seed"]
+    assert run("evolve", copy, *words, "0") == 0
+    assert run("evolve", copy, *words, "1") == 0
+    folders = sorted((copy / "searches").iterdir())
+    assert [folder.name for folder in folders] == ["loss-0", "loss-search_seed=1-0"]
+    first, second = ({str(e["genes"]): e["score"] for e in result(folder)["top"]} for folder in folders)
+    assert first.keys() != second.keys()
+    assert all(first[genes] == second[genes] for genes in first.keys() & second.keys())
+    with ScoreStore(copy / "scores.sqlite") as store:
+        assert len(store.keys()) == 1, "one key: the images and the noise are the same"
+    assert run("evolve", copy, "--metric", "angle", "--searcher", "exhaustive", "--search-seed", "1") == 1
+    assert "an exhaustive search needs no seed of its own; leave out search_seed" in capsys.readouterr().err
+
+
+def test_a_supernet_of_somebody_else_can_be_searched_and_ranked(
+    supernet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(supernet, tmp_path / "run", ignore=shutil.ignore_patterns("scores.sqlite", "searches")))
+    before = sorted(copy.rglob("*"))
+    monkeypatch.setattr(os, "access", lambda path, _: copy != path)  # root may write everywhere
+    assert run("evolve", copy, "--metric", "loss", *EVOLVE[2:], "--out", tmp_path / "out") == 0
+    assert f"note: {copy} cannot be written, so measurements are kept in" in capsys.readouterr().err
+    with ScoreStore(tmp_path / "out" / "scores.sqlite") as store:
+        assert len(store.keys()) == 1
+    words = ["--metrics", "loss", "--samples", "5", "--table", "shipped", *EVOLVE[2:4], "--no-figures", "--no-progress"]
+    assert run("rank", copy, *words, "--workers", "1", "--resamples", "5", "--out", tmp_path / "ranking") == 0
+    with ScoreStore(tmp_path / "ranking" / "scores.sqlite") as store:
+        assert len(store.keys()) == 1
+    assert sorted(copy.rglob("*")) == before
 
 
 def test_random_search(supernet: Path, tmp_path: Path) -> None:
