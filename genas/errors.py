@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from opcode import opmap
 
-from genas.registry import CODE_PACKAGES
+REFUSING_PACKAGES = {"genas"}
+"""Top-level packages whose errors are messages to the user: genas, and those whose entry points were loaded."""
 
 _RAISE = opmap["RAISE_VARARGS"]
 
@@ -74,5 +75,5 @@ def is_refusal(error: Exception) -> bool:
         last = last.tb_next
     if last is None or not isinstance(error, (ValueError, KeyError, TypeError, ImportError)):
         return False
-    ours = str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] in CODE_PACKAGES
+    ours = str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] in REFUSING_PACKAGES
     return ours and last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE

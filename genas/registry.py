@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 
 from genas.choices import did_you_mean
+from genas.errors import REFUSING_PACKAGES
 
 T = TypeVar("T")
-
-CODE_PACKAGES = {"genas"}
-"""Top-level packages whose errors are messages to the user: genas, and those whose entry points were loaded."""
 
 
 @final
@@ -86,15 +84,15 @@ class Registry(Mapping[str, T]):
             raise KeyError(self._unknown(name))
         return self._load(name, offers[0])
 
-    def _load(self, name: str, offer: EntryPoint) -> Any:
+    def _load(self, name: str, offer: EntryPoint) -> T:
         try:
-            item = offer.load()
+            item: T = offer.load()
         except (ImportError, AttributeError) as error:
             package = offer.dist.name if offer.dist else "a package"
             raise ValueError(
                 f"The {self._kind} {name!r} cannot be loaded from {offer.value}, as {package} offers it: {error}."
             ) from error
-        CODE_PACKAGES.add(offer.module.partition(".")[0])
+        REFUSING_PACKAGES.add(offer.module.partition(".")[0])
         return item
 
     def _unknown(self, name: str) -> str:

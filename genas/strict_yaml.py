@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -54,7 +54,8 @@ class _StrictKeys(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse a value that contains itself, of which no reader would find the end."""
-        anchor = self.peek_event().anchor
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        anchor = event.anchor
         if self.check_event(yaml.AliasEvent) and anchor in self._open:
             raise yaml.YAMLError(f"*{anchor} is a part of &{anchor}")
         self._open.append(anchor)
@@ -81,16 +82,15 @@ def _set_twice(first: yaml.Node, second: yaml.Node) -> yaml.YAMLError:
     return yaml.YAMLError(f"{min(name, other, key=len)} is set twice, in lines {lines}; keep one of them")
 
 
-_REPLACED = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp")}
-
-
 class _Options(_StrictKeys):
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
-        letter: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
-        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    pass
 
 
+_REPLACED = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp")}
+_Options.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Options.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Options.add_implicit_resolver(
     "tag:yaml.org,2002:float",

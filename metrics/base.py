@@ -42,8 +42,8 @@ class Measurement(abc.ABC):
             TypeError: If its class is no frozen dataclass, or has an ``__init__`` of its own: other settings might
                 then have the same text.
         """
-        kind = type(self)
-        made = next((each for each in kind.__mro__ if "__dataclass_params__" in vars(each)), None)
+        kind: Any = type(self)
+        made: Any = next((each for each in kind.__mro__ if "__dataclass_params__" in vars(each)), None)
         if made is None or not vars(made)["__dataclass_params__"].frozen or kind.__init__ is not made.__init__:
             raise TypeError(
                 f"A measurement must be a frozen dataclass, but {kind.__qualname__} is not; write "

@@ -36,8 +36,8 @@ def test_a_plug_in_that_was_loaded_speaks_to_the_user_too(monkeypatch: pytest.Mo
     shapes: Registry[object] = Registry("shape", "example.shapes")
     offer = EntryPoint("square", "fractions:Fraction", "example.shapes")
     monkeypatch.setattr(genas.registry, "entry_points", lambda **wanted: EntryPoints([offer]).select(**wanted))
-    monkeypatch.setattr(genas.registry, "CODE_PACKAGES", packages := {"genas"})
-    monkeypatch.setattr(genas.errors, "CODE_PACKAGES", packages)
+    monkeypatch.setattr(genas.registry, "REFUSING_PACKAGES", packages := {"genas"})
+    monkeypatch.setattr(genas.errors, "REFUSING_PACKAGES", packages)
     with pytest.raises(ValueError, match="Invalid literal for Fraction") as caught:
         Fraction("half")
     assert not is_refusal(caught.value)

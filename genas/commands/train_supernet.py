@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,12 @@ def train_supernet(
         where.type,
         facts["precision"],
     )
+    rate = training.learning_rate
+    if rate.shape != "constant" and training.epochs > (rate.horizon or training.epochs):
+        print(
+            f"note: the learning rate is {rate.end:g} after epoch {rate.horizon}, its horizon, of {training.epochs}.",
+            file=sys.stderr,
+        )
     keep_freed_memory()
     torch.set_num_threads(facts["threads"])
     images = data_options.load(data, seed=seed)

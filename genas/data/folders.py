@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -199,8 +199,8 @@ def _pool(listing: _Listing, size: int, grey: bool) -> Pool:
 
 
 def _decoded(image: Image.Image, size: int, grey: bool) -> Images:
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    upright = image if turn is None else image.transpose(turn)
+    orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+    upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     if upright.has_transparency_data:
         transparent = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", transparent.size, "white"), transparent)
