@@ -91,6 +91,16 @@ def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_training_beyond_the_horizon_of_its_learning_rate_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*TRAIN, "--max-train", "32", "--epochs", "2", "--probe", "0", "--horizon"]
+    assert run("train-supernet", tmp_path / "a", *words, "2") == 0
+    assert "note" not in capsys.readouterr().err
+    assert run("train-supernet", tmp_path / "b", *words, "1") == 0
+    assert "note: the learning rate is 0.001 after epoch 1, its horizon, of 2." in capsys.readouterr().err
+
+
 def test_training_leaves_a_whole_run(supernet: Path) -> None:
     names = {path.name for path in supernet.iterdir() if not path.name.startswith(".")}
     assert names >= {
