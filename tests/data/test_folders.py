@@ -131,6 +131,24 @@ def test_a_turned_photograph_with_an_odd_tag_is_read(tmp_path: Path) -> None:
     assert len(load_data(f"folder:{tmp_path}").train) + len(load_data(f"folder:{tmp_path}").valid) == 5
 
 
+def test_large_photographs_are_decoded_at_a_fraction_of_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smooth = picture((8, 6)).resize((800, 600), Image.Resampling.BICUBIC)
+    for name in ("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        smooth.save(tmp_path / name, quality=95)
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        folders, "resized", lambda image, size: sizes.append(image.size) or resizing.resized(image, size)
+    )
+    found = load_data(f"folder:{tmp_path}", image_size=50)
+    assert sizes == [(200, 150)] * 4
+    with Image.open(tmp_path / "a" / "0.jpg") as image:
+        whole = np.asarray(resizing.resized(image, 50)).astype(int)
+    assert np.abs(found.train.images[0].permute(1, 2, 0).numpy() - whole).max() <= 3
+
+
 def test_too_many_pixels_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, {"a": 2, "b": 2})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 17)
