@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_command_line(function: Callable[..., object], prog: str, argv: Sequence
         values = parser.parse_args(words)
         values.pop("config", None)
         _check_groups(values, spelling)
-        _check_nulls(values, spelling)
+        _check_values(values, spelling)
         arguments = vars(parser.instantiate(values))
     except argparse.ArgumentError as error:
         raise UsageError(_explained(str(error), spelling)) from error
@@ -74,10 +75,14 @@ def _check_groups(values: Namespace, spelling: Spelling) -> None:
             )
 
 
-def _check_nulls(values: Namespace, spelling: Spelling) -> None:
-    """Refuse null for an option that cannot be null, which jsonargparse takes from configuration files."""
+def _check_values(values: Namespace, spelling: Spelling) -> None:
+    """Refuse infinite numbers, and null for an option that cannot be null, both of which jsonargparse takes."""
     for name, hint in spelling.types.items():
-        if values.get(name) is None and hint is not Any and NoneType not in get_args(hint):
+        value = values.get(name)
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, float) and not math.isfinite(part):
+                raise UsageError(f"--{dashed(name)} must be a finite number, but got {part}.")
+        if value is None and hint is not Any and NoneType not in get_args(hint):
             raise UsageError(
                 f"in the configuration file {name} must be {_described(hint)}, but got null; leave it out for the "
                 "default."

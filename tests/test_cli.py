@@ -362,6 +362,8 @@ def test_options_win_over_the_file_in_any_order(work: dict[str, object]) -> None
         ("quiet: &a {b: *a}", "the configuration file is not valid YAML: *a is a part of &a"),
         ("max_macs: !!int x", "the configuration file is not valid YAML: a value cannot be read: invalid literal"),
         ("quiet: !!bool x", "the configuration file is not valid YAML: a value cannot be read: 'x'"),
+        ("training: {rate: {start: .inf}}", "--training.rate.start must be a finite number, but got inf."),
+        ("training: {rate: {start: 1e400}}", "--training.rate.start must be a finite number, but got inf."),
         ("quiet: null", "in the configuration file quiet must be bool, but got null; leave it out for the default."),
         ("training: {epochs: null}", "training.epochs must be int, but got null; leave it out for the default."),
         ("max_macs: 5\nkind: quick\nmax_macs: 6\n", "max_macs is set twice, in lines 1 and 3;"),
