@@ -157,7 +157,8 @@ class _HelpFormatter(DefaultHelpFormatter):
         return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
 
     def _expand_help(self, action: argparse.Action) -> str:
-        text = re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action))).replace("``", "")
+        text = re.sub(r":\w+:`~?([^`]*)`", r"\1", _plain(super()._expand_help(action)))
+        text = text.replace("``None``", "null").replace("``", "")
         return re.sub(r"\\([a-z]+)", r"\1", text.replace(r"\dots", "..."))  # formulas without TeX's backslashes
 
 

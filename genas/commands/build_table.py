@@ -68,7 +68,7 @@ def build_table(
         repeated: Number of architectures, from the first on, to train with several seeds.
         repeats: Number of seeds of the repeated ones.
         space: Search space.
-        data: Data set; its training split trains, the others give the table's accuracies.
+        data: Data set, as in genas train-supernet; its training split trains, the others give the table's accuracies.
         data_options: Options of the data set.
         network: Size of the networks.
         training: Training settings; by default NAS-Bench-201's.

@@ -134,7 +134,7 @@ def evolve(
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
             accuracy on the supernet's data set.
         seed: Root seed: of the draws of images, of the weight noise and of the searcher.
-        search_seed: Seed of the searcher, if another one: searches that differ in it only run no network twice.
+        search_seed: Seed of the searcher, if another one. Searches that differ in nothing else share all measurements.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
         workers: Processes that evaluate subnets, one thread each; by default all cores on a CPU, 1 on a GPU. The result

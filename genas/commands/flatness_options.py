@@ -20,7 +20,7 @@ class A2MChanges:
 
     Args:
         rho: Length of the step uphill; by default 0.01 on NAS-Bench-201, 0.1 on DARTS.
-        curvature: How the product of Hessian and gradient is worked out.
+        curvature: How the product of Hessian and gradient is worked out; by default exact.
         epsilon: Length of the curvature's finite difference.
         centre: Where the Hessian is taken, at alpha or after the step uphill.
         include_edge_logits: Whether the step uphill also moves PC-DARTS' weights of edges.

@@ -55,10 +55,10 @@ def na_tables(
             accuracy, mean over the seeds, at the end of the longest training.
         distance: Radius of a neighbourhood.
         penalty: The lambda of f + lambda sigma.
-        best: Number of best architectures in tables A and C.
-        architectures: Sample size in table B.
+        best: Number of best architectures in tables A (flat and sharp minima) and C (the best by each criterion).
+        architectures: Sample size in table B (rankings).
         repeats: Number of samples in table B.
-        steps: Steps of a neighbourhood search in tables D and E.
+        steps: Steps of a neighbourhood search in tables D (searches) and E (sizes of the neighbourhood).
         neighbors: Sizes of the sampled neighbourhood in table E, the architecture itself included; D uses the first.
         searches: Number of searches in tables D and E.
         seed: Root seed.

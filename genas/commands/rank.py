@@ -68,10 +68,11 @@ def rank(
     """Measure how well metrics rank architectures, against the accuracies of a table.
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
-    best, regret, precision, with bootstrap intervals where the architectures are a sample of their space; over several
-    supernets mean and standard deviation. Also baselines that read the architecture only, and the highest tau that the
-    noise of the truth allows. Writes result.json, scores.csv and figures. The same command continues a ranking that was
-    interrupted: every measurement is kept in the supernets' folders.
+    best, regret (accuracy that is lost by taking the best-scored), precision (share of the best-scored that are truly
+    best), with bootstrap intervals where the architectures are a sample of their space; over several supernets mean and
+    standard deviation. Also baselines that read the architecture only, and the highest tau that the noise of the truth
+    allows. Writes result.json, scores.csv and figures. The same command continues a ranking that was interrupted: every
+    measurement is kept in the supernets' folders.
 
     Args:
         runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
@@ -94,7 +95,7 @@ def rank(
         scoring: Settings of the evaluation of subnets.
         statistics: Details of the statistics.
         data: Data set for metrics that need images but no supernet, where runs is none.
-        data_options: Its options.
+        data_options: Options of the data set, where RUNS is none.
         seed: Root seed of the weight noise and of the draws of images, as in genas evolve.
         sample_seed: Seed of the sample of architectures and of the bootstrap.
         device: auto, cpu, cuda, cuda:N or mps.

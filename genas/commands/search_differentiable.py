@@ -70,7 +70,8 @@ def search_differentiable(
         numbers: Whose numbers the method has: recommended, those of its published code (code), or those with which
             A2M's authors ran it (a2m-code).
         space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
-        data: Data set. Weights are trained on its training images, the architecture on the validation images.
+        data: Data set, as in genas train-supernet. Weights are trained on its training images, the architecture on the
+            validation images.
         data_options: Options of the data set.
         network: Size of the supernet; BN inside the cells has no weight and bias unless affine is set.
         settings: Changes of the method's numbers; null leaves the method's own.
