@@ -129,7 +129,8 @@ class Evolution(Searcher):
     def propose(self) -> list[Architecture]:
         """Return the next generation."""
         if self._generation == self._config.generations:
-            return self.finish(f"{self._generation} generations were scored")
+            scored = "1 generation was" if self._generation == 1 else f"{self._generation} generations were"
+            return self.finish(f"{scored} scored")
         self._generation += 1
         children: list[Architecture] = []
         if len(self._archive):

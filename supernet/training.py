@@ -69,6 +69,8 @@ class Optimization:
         for name in ("weight_decay", "gradient_clip", "cutout"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
+        if self.decay_scope != "all" and not self.weight_decay:
+            raise ValueError(f"decay_scope={self.decay_scope} would do nothing with weight_decay=0; set it to all.")
 
     def augmentation(self, data: ImageData) -> Augmentation:
         """The random augmentation of a data set's images.

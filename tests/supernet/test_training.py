@@ -436,6 +436,7 @@ def test_a_fixed_path_overfits_64_images(make_network, make_data) -> None:
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), but got 1.0"),
         ({"momentum": float("nan")}, r"momentum must lie in \[0, 1\), but got nan"),
         ({"momentum": 0.0, "nesterov": True}, "nesterov needs a momentum above 0"),
+        ({"weight_decay": 0.0, "decay_scope": "weights"}, "decay_scope=weights would do nothing with weight_decay=0"),
         ({"label_smoothing": -0.1}, r"label_smoothing must lie in \[0, 1\), but got -0.1"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative, but got -1.0"),
         ({"gradient_clip": float("nan")}, "gradient_clip must not be negative, but got nan"),
