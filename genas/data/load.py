@@ -52,6 +52,7 @@ def load_data(
     image_size: int | None = None,
     split: str = "auto",
     valid_fraction: float | None = None,
+    split_seed: int | None = None,
     seed: int = 0,
     max_train: int | None = None,
     max_valid: int | None = None,
@@ -68,11 +69,12 @@ def load_data(
         image_size: Height and width in pixels to scale (shorter side) and crop (centre) to; by default as stored.
         split: Source of the validation images. ``auto``: validation images of the files, else the published split of
             ``cifar10``, else ``stratified``; ``nasbench201``: the published CIFAR-10 split; ``stratified``: a share of
-            the training images, drawn by ``seed`` with the classes in proportion; ``file:PATH``: lists of positions,
-            see :func:`genas.data.splits.read_split_file`.
+            the training images, drawn by ``split_seed`` with the classes in proportion; ``file:PATH``: lists of
+            positions, see :func:`genas.data.splits.read_split_file`.
         valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
-        seed: Seed of the stratified split and of the subsets.
-        max_train: Use at most this many training images, drawn by ``seed`` with the classes in proportion.
+        split_seed: Seed of the stratified split and of the subsets; by default ``seed``.
+        seed: Root seed.
+        max_train: Use at most this many training images, drawn by ``split_seed`` with the classes in proportion.
         max_valid: The same for validation.
         max_test: The same for test.
 
@@ -107,13 +109,18 @@ def load_data(
         raise ValueError(
             f"max_train must leave an image of each of the {len(source.class_names)} classes, but got {max_train}."
         )
-    parts = partition(source, split, valid_fraction, seed)
+    drawn_by = seed if split_seed is None else split_seed
+    parts = partition(source, split, valid_fraction, drawn_by)
     source.check_training(parts.shares["train"].labels, parts.origin, "choose another split")
     if max_test is not None and "test" not in parts.shares:
         raise ValueError(f"max_test limits the test images, but {name!r} has none; leave it out.")
     limits = {"train": max_train, "valid": max_valid, "test": max_test}
+    if split_seed is not None and not parts.drawn and set(limits.values()) == {None}:
+        raise ValueError(
+            f"split_seed={split_seed} does nothing here, where nothing is drawn ({parts.origin}); leave it out."
+        )
     splits = {
-        role: _read(_limited(share, limits[role], seed, role), image_size) for role, share in parts.shares.items()
+        role: _read(_limited(share, limits[role], drawn_by, role), image_size) for role, share in parts.shares.items()
     }
     return _image_data(name, source, parts, splits)
 

@@ -20,6 +20,8 @@ class DataOptions:
         split: Source of the validation images: ``auto``, ``nasbench201`` (the published CIFAR-10 split),
             ``stratified``, or ``file:PATH``.
         valid_fraction: Share of the training images that a stratified split sets aside; 0.5 by default.
+        split_seed: Seed of a stratified split and of the limits below; by default the root seed. With one of its own,
+            runs of several seeds have the same images.
         max_train: Use at most this many training images, with the classes in proportion.
         max_valid: The same for validation.
         max_test: The same for test.
@@ -30,10 +32,11 @@ class DataOptions:
     image_size: int | None = None
     split: str = "auto"
     valid_fraction: float | None = None
+    split_seed: int | None = None
     max_train: int | None = None
     max_valid: int | None = None
     max_test: int | None = None
 
     def load(self, name: str, *, seed: int) -> ImageData:
-        """Load the data set ``name`` with these options."""
+        """Load the data set ``name`` with these options; ``seed`` is the root seed."""
         return load_data(name, seed=seed, **asdict(self))

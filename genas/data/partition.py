@@ -49,10 +49,12 @@ class Partition:
     Args:
         shares: By role: ``train``, ``valid`` and, where there are test images, ``test``.
         origin: Source of the validation images, in words.
+        drawn: Whether they were drawn at random.
     """
 
     shares: dict[str, Share]
     origin: str
+    drawn: bool = False
 
 
 def partition(source: Source, split: str, valid_fraction: float | None, seed: int) -> Partition:
@@ -93,7 +95,9 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
         return _halved(source.train, source.evaluation, path, seed)
     fraction = 0.5 if valid_fraction is None else valid_fraction
     train, valid, origin = _divided(source.train, kind, path, fraction, seed)
-    return _with_test(Share(source.train, train), Share(source.train, valid), source.test or source.evaluation, origin)
+    test = source.test or source.evaluation
+    drawn = kind in {"auto", "stratified"}
+    return _with_test(Share(source.train, train), Share(source.train, valid), test, origin, drawn=drawn)
 
 
 def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
@@ -119,10 +123,10 @@ def _halved(train: Pool, evaluation: Pool, path: str, seed: int) -> Partition:
     else:
         valid, test = stratified_split(evaluation.labels, 0.5, generator(seed, "data", "split"))
         origin = f"official evaluation images, halved: stratified, seed {seed}"
-    return Partition(
-        {"train": Share.whole(train), "valid": Share(evaluation, valid), "test": Share(evaluation, test)}, origin
-    )
+    shares = {"train": Share.whole(train), "valid": Share(evaluation, valid), "test": Share(evaluation, test)}
+    return Partition(shares, origin, drawn=not path)
 
 
-def _with_test(train: Share, valid: Share, test: Pool | None, origin: str) -> Partition:
-    return Partition({"train": train, "valid": valid} | ({} if test is None else {"test": Share.whole(test)}), origin)
+def _with_test(train: Share, valid: Share, test: Pool | None, origin: str, *, drawn: bool = False) -> Partition:
+    known = {} if test is None else {"test": Share.whole(test)}
+    return Partition({"train": train, "valid": valid} | known, origin, drawn)

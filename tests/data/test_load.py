@@ -128,6 +128,24 @@ def test_options_that_would_do_nothing_are_refused(name: str, tmp_path: Path) ->
         load_data(f"{name}:8")
 
 
+def test_the_split_may_have_a_seed_of_its_own(write_npz: Writer, tmp_path: Path) -> None:
+    first, second, other = (
+        load_data("digits", split_seed=split_seed, seed=seed, max_valid=9)
+        for split_seed, seed in ((5, 0), (5, 1), (6, 0))
+    )
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+    assert first.fingerprint == load_data("digits", seed=5, max_valid=9).fingerprint
+    path = write_npz()
+    np.savez(tmp_path / "lists.npz", train=np.arange(30), valid=np.arange(30, 40))
+    lists = f"file:{tmp_path / 'lists.npz'}"
+    assert len(load_data(f"npz:{path}", split=lists, split_seed=1, max_train=9).train) == 9
+    for name, options in (("cluttered-digits", {}), (f"npz:{path}", {"split": lists})):
+        with pytest.raises(
+            ValueError, match=r"split_seed=1 does nothing here, where nothing is drawn \(.*\); leave it out"
+        ):
+            load_data(name, split_seed=1, **options)
+
+
 def test_a_split_that_does_not_exist() -> None:
     for split in ("official", "file", "file:", "stratified:x"):
         with pytest.raises(
