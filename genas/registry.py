@@ -35,7 +35,7 @@ class Registry(Mapping[str, T]):
         self._kind = kind
         self._group = group
         self._items: dict[str, T] = {}
-        self._found: dict[str, T] = {}
+        self._checked: set[str] = set()  # names that no two packages have
 
     def add(self, name: str, item: T) -> T:
         """Return ``item`` after registering it under ``name``.
@@ -51,9 +51,10 @@ class Registry(Mapping[str, T]):
         return item
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._found:
-            self._found[name] = self._find(name)
-        return self._found[name]
+        if name not in self._items or name not in self._checked:
+            self._items[name] = self._find(name)
+            self._checked.add(name)
+        return self._items[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._items or name in entry_points(group=self._group).names

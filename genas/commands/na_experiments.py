@@ -236,7 +236,7 @@ def neighborhood_searches(
             samples=samples,
             distance=landscape.distance,
             aggregate=aggregate,
-            penalty=landscape.penalty,
+            penalty=landscape.penalty if aggregate == "penalized" else 1.0,
         )
         asked = 0
         while batch := searcher.ask():

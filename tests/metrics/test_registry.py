@@ -44,6 +44,7 @@ class Depth(Metric):
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     """Pretends that installed packages offer metrics: ``offer(name="module:attribute", ...)``."""
     monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))  # type: ignore[attr-defined]
+    monkeypatch.setattr(METRICS, "_checked", set())
     module = ModuleType("acme_metrics")
     vars(module).update(Depth=Depth, number=7, NotAMetric=dict, other=ModuleType)
     monkeypatch.setitem(sys.modules, "acme_metrics", module)
@@ -169,7 +170,9 @@ def test_an_unknown_metric_lists_those_of_other_packages_without_loading_them(of
 
 def test_a_built_in_name_cannot_be_taken(offer) -> None:
     offer(("angle", "acme_metrics:Depth"))
-    assert parse_metric("angle") == Angle()
+    with pytest.raises(ValueError, match="'angle' is one of genas, and another package has it as acme_metrics:Depth"):
+        parse_metric("angle")
+    assert parse_metric("loss") == Loss()
     with pytest.raises(ValueError, match="The metric name 'angle' is already taken"):
         METRICS.add("angle", Depth)
 
