@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import runpy
 import shutil
@@ -19,7 +17,7 @@ import yaml
 from genas.cli import main
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
-from genas.commands.rank import _note_other_data, split_expressions
+from genas.commands.ranking_plan import other_data, split_expressions
 from genas.commands.ranking_sample import is_whole, sample
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
@@ -315,10 +313,7 @@ def test_supernets_of_one_folder_name_are_noted_each() -> None:
     """The last one is no better than the first."""
     trained_on = [("net", "digits"), ("net", "cifar10")]
     for order in (trained_on, trained_on[::-1]):
-        printed = io.StringIO()
-        with contextlib.redirect_stderr(printed):
-            _note_other_data(order, [Column("cifar10", "test", 9)])
-        assert printed.getvalue().endswith("net saw digits, not the images of cifar10/test/9.\n")
+        assert other_data(order, [Column("cifar10", "test", 9)]) == "net saw digits, not the images of cifar10/test/9"
 
 
 def test_infinite_and_missing_scores_are_counted(
