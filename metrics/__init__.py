@@ -18,7 +18,7 @@ from genas.metrics.jacob_cov import JacobCov
 from genas.metrics.naswot import Naswot
 from genas.metrics.neighborhood import Neighborhood
 from genas.metrics.noise import Noise, NoiseLevel, perturbed_parameters
-from genas.metrics.noise_ceiling import FEWEST_REPEATED, NoiseCeiling, ceiling_tau, noise_ceiling
+from genas.metrics.noise_ceiling import FEWEST_REPEATED, NoiseCeiling, ceiling_tau, noise_ceiling, tau_of_seeds
 from genas.metrics.ranking import kendall_tau, precision_at, regret, spearman, top_tau
 from genas.metrics.registry import METRICS
 from genas.metrics.settings import ScoringSettings
@@ -83,6 +83,7 @@ __all__ = [
     "spearman",
     "table_accuracy",
     "table_fingerprints",
+    "tau_of_seeds",
     "top_curvature",
     "top_tau",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -18,6 +18,9 @@ from genas.tables import Column, Table
 
 FEWEST_REPEATED = 10
 """Number of architectures that must have been trained with at least two seeds for an estimate of the noise."""
+
+_FEWEST_IN_MEAN = 2
+"""Number of trainings in a mean that is not one of them."""
 
 _ROUNDING = 0.01
 """Largest difference, in percentage points, between a mean and that of its seeds where both have two decimals.
@@ -35,13 +38,16 @@ class NoiseCeiling:
         low: Lower end of its bootstrap interval over the architectures that were trained repeatedly; NaN without one.
         high: Upper end.
         seed_tau: Kendall's tau-b of two single trainings, the mean over all pairs of seeds.
-        architectures: Number of architectures trained with more than one seed.
+        architectures: Number of architectures trained with more than one seed, of which the noise is known.
         trainings: Number of trainings over which the truth is averaged: the harmonic mean over the ranked
             architectures.
         seed_top_tau: Tau among the best, by the settings' ``top``, of one training as a metric of another: the mean
             over all pairs of seeds in both orders.
         seed_precision: Their precision at the settings' ``top``, likewise. These two say what the noise of the truth
-            leaves among the best, where a ceiling of tau over all says nothing.
+            leaves among the best, where a ceiling of tau over all says nothing. NaN where the trainings are not known
+            one by one.
+        is_bound: Whether the ceiling and the agreement of seeds may be higher, as the truth may be a mean of more
+            trainings than assumed.
     """
 
     tau: float
@@ -52,6 +58,7 @@ class NoiseCeiling:
     trainings: float
     seed_top_tau: float = math.nan
     seed_precision: float = math.nan
+    is_bound: bool = False
 
 
 def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
@@ -94,6 +101,29 @@ def ceiling_tau(seed_tau: float, trainings: float = 1.0) -> float:
     return 2 / math.pi * math.asin(math.sqrt(min(mean, 1.0)))
 
 
+def tau_of_seeds(mean_tau: float, trainings: int) -> float:
+    r"""Kendall's tau of two single trainings, from that of a mean with one of the trainings it is made of.
+
+    As in :func:`ceiling_tau`, with readings that correlate with the reliability :math:`\rho`. A mean of :math:`k` of
+    them correlates with each by
+
+    .. math:: r = \sqrt{\frac{1 + (k - 1) \rho}{k}}, \qquad \rho = \frac{k r^2 - 1}{k - 1}
+
+    Args:
+        mean_tau: Kendall's tau-b of the mean and the single training.
+        trainings: Number of trainings in the mean, at least 2.
+
+    Returns:
+        A number in [0, 1]; zero where they agree less than noise would, NaN for NaN.
+
+    Example:
+        >>> round(tau_of_seeds(0.945, trainings=2), 2)
+        0.89
+    """
+    r = math.sin(math.pi / 2 * mean_tau)
+    return 2 / math.pi * math.asin(max((trainings * r * r - 1) / (trainings - 1), 0.0))
+
+
 def _mean_of_known(rows: np.ndarray, weights: Sequence[int]) -> np.ndarray:
     """The weighted mean of each column over the rows that have a value there."""
     known = ~np.isnan(rows)
@@ -120,6 +150,10 @@ def noise_ceiling(
     A mean counts as that of as many trainings as the table has seeds. Where it is of others, too (a table of the mean
     and two of three seeds), their number is not known, and the ceiling would be too low.
 
+    Where the table has the mean and one training only, as most files of NAS-Bench-201 do, the agreement of seeds
+    follows from that of the two columns (:func:`tau_of_seeds`). Where they differ, the mean is of two trainings at
+    least; two are assumed, so that the ceiling is a lower bound.
+
     Args:
         table: The truth.
         column: One of its columns.
@@ -128,13 +162,14 @@ def noise_ceiling(
         seed: Seed of the bootstrap.
 
     Returns:
-        The ceiling, or ``None`` if fewer than :data:`FEWEST_REPEATED` architectures of the table have two seeds, if
-        those to be ranked have no single training, if the mean of one of them is not that of its seeds in the table, to
-        0.01 percentage points, or if all pairs of seeds have nothing but ties.
+        The ceiling, or ``None`` if fewer than :data:`FEWEST_REPEATED` architectures of the table have two seeds, or a
+        mean that differs from their only one, if those to be ranked have no single training, if the mean of one of them
+        is not that of its several seeds in the table, to 0.01 percentage points, or if all pairs of seeds have nothing
+        but ties.
     """
     seeds = [each for each in table.seeds(column) if each.seed != "any"]
     if len(seeds) < 2:
-        return None
+        return _bound(table, column, architectures, settings, seed)
     readings = np.stack([table.values(seed, missing="nan") for seed in seeds])
     known = ~np.isnan(readings)
     repeated = np.flatnonzero(known.sum(axis=0) > 1)
@@ -175,6 +210,31 @@ def noise_ceiling(
         seed_top_tau=seed_top_tau,
         seed_precision=seed_precision,
     )
+
+
+def _bound(
+    table: Table, column: Column, architectures: Sequence[Architecture], settings: RankingSettings, seed: int
+) -> NoiseCeiling | None:
+    """The ceiling from a mean and one of the trainings that it is made of."""
+    mean, singles = replace(column, seed=None), table.seeds(column)
+    if mean not in table.columns or len(singles) != 1:
+        return None
+    pair = np.stack([table.values(each, missing="nan") for each in (mean, *singles)])
+    pair = pair[:, np.abs(pair[0] - pair[1]) > _ROUNDING]  # which is false where one of them is missing
+    if pair.shape[1] < FEWEST_REPEATED:
+        return None
+    mean_tau = kendall_tau(*pair)
+    if math.isnan(mean_tau):
+        return None
+    trainings = 1.0
+    if column.seed is None:
+        ranked = [table.values(each, architectures, missing="nan") for each in (mean, *singles)]
+        differs = np.abs(ranked[0] - ranked[1]) > _ROUNDING
+        trainings = float(1 / np.where(differs, 1 / _FEWEST_IN_MEAN, 1).mean())
+    rows = resample(pair.shape[1], settings.resamples, generator(seed, "noise ceiling bootstrap"))
+    seed_tau, *again = (tau_of_seeds(tau, _FEWEST_IN_MEAN) for tau in (mean_tau, *tau_of_resamples(*pair, rows)))
+    found = interval(ceiling_tau(seed_tau, trainings), [ceiling_tau(tau, trainings) for tau in again], settings)
+    return NoiseCeiling(found.value, found.low, found.high, seed_tau, pair.shape[1], trainings, is_bound=True)
 
 
 def _statistics(first: np.ndarray, second: np.ndarray, settings: RankingSettings) -> list[float]:

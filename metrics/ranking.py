@@ -1,7 +1,7 @@
 """Statistics of a ranking by scores against true accuracies: rank correlations, regret, precision.
 
 Only the order of the scores matters: every number here is the same for any increasing function of them. A NaN, a score
-that could not be measured, ranks below all others and ties with the other NaNs.
+that could not be measured, ranks below all others and ties with the other NaNs; only RLNAS' tau leaves it out.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike, ties: Ties = "b") -> float:
     Args:
         scores: Higher is better, shape ``(n,)``.
         truth: True accuracies, finite, shape ``(n,)``.
-        ties: ``b``: as above; ``legacy``: ties on both sides are broken by the order of the arrays, the earlier ranking
-            higher, as in RLNAS' code: it rewards a metric for ties that are in the right order by chance.
+        ties: ``b``: as above; ``legacy``: as in RLNAS' code, NaN scores are left out and ties on both sides are broken
+            by the order of the arrays, the earlier ranking higher: it rewards a metric for failures, and for ties that
+            are in the right order by chance.
 
     Returns:
-        A number in [-1, 1]; NaN if all scores or all accuracies are equal, with ``ties="b"``.
+        A number in [-1, 1]; NaN if all scores or all accuracies are equal, with ``ties="b"``, or if fewer than two
+        scores are left.
 
     Raises:
         ValueError: If the shapes differ, an accuracy is not finite, there are fewer than two, or ``ties`` is unknown.
@@ -46,7 +48,10 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike, ties: Ties = "b") -> float:
     if ties == "b":
         return _tau_b(score_levels, truth_levels)
     if ties == "legacy":
-        by_score, by_truth = (np.argsort(-each, kind="stable") for each in (score_levels, truth_levels))
+        measured = score_levels >= 0
+        if measured.sum() < 2:
+            return math.nan
+        by_score, by_truth = (np.argsort(-each[measured], kind="stable") for each in (score_levels, truth_levels))
         return _tau_b(np.argsort(by_score), np.argsort(by_truth))
     raise ValueError(f"ties must be 'b' or 'legacy', but got {ties!r}.")
 

@@ -203,14 +203,21 @@ class Ranking:
         return [[*header, f"precision {share}", "failed"], *rows]
 
     def ceiling_text(self) -> str:
-        """The noise of the truth in two lines: the ceiling, and how well one training ranks as a metric of another."""
+        """The noise of the truth: the ceiling and, if known, how well one training ranks as a metric of another."""
         if self.ceiling is None:
             return (
                 f"noise ceiling: not known; it takes {FEWEST_REPEATED} architectures whose accuracies differ, trained "
-                "with two known seeds, and all seeds behind the means of those that are ranked"
+                "with two known seeds, and all seeds behind the means of those that are ranked, or else the means and "
+                "one training"
             )
         known = self.ceiling
         interval = "" if math.isnan(known.low) else f" [{known.low:.3f}, {known.high:.3f}]"
+        if known.is_bound:
+            return (
+                f"noise ceiling: tau {known.tau:.3f}{interval} or more for a perfect metric (two seeds agree at "
+                f"{known.seed_tau:.3f} or more, as a mean of at least two trainings and one of them differ over "
+                f"{known.architectures} architectures)"
+            )
         return (
             f"noise ceiling: tau {known.tau:.3f}{interval} for a perfect metric (two seeds agree at "
             f"{known.seed_tau:.3f}, over {known.architectures} architectures; the truth is a mean of "

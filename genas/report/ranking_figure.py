@@ -71,7 +71,8 @@ def ranking_figure(ranking: Ranking, *, marked: int = 10) -> Figure:
 
 
 def _title(ranking: Ranking, marked: int) -> str:
-    ceiling = "" if ranking.ceiling is None else f"; noise ceiling τ = {ranking.ceiling.tau:.3f}"
+    known = ranking.ceiling
+    ceiling = "" if known is None else f"; noise ceiling τ {'≥' if known.is_bound else '='} {known.tau:.3f}"
     several = max(len(each.metric.scores) for each in ranking.metrics)
     points = f"; points: the first of {several} supernets, τ: mean ± standard deviation of all" if several > 1 else ""
     best = f"; red: the {marked} best-scored" if 0 < marked < len(ranking.truth) else ""

@@ -106,7 +106,7 @@ def _record(file: Path, index: int, strings: Sequence[Any]) -> Record:
         string = strings[index]
         others = [results["arch_str"] for results in content.values() if results["arch_str"] != string]
         trials = tuple(trial for results in content.values() for trial in _trials(results))
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
         raise TableError(f"{file} is not in the format of NATS-Bench ({type(error).__name__}: {error}).") from error
     if others:
         raise TableError(f"{file} is of {others[0]}, but the list of architectures says {string}.")

@@ -127,7 +127,7 @@ def _readings(record: Record, epochs_read: Iterable[int | None]) -> Iterator[tup
                 key = f"{reading}@{(at or trial.epochs) - 1}"
                 if key not in trial.accuracies or (at or 0) >= trial.epochs:
                     continue
-                column = _column(trial.dataset.lower(), kind, trial.epochs, trial.seed, at)
+                column = _column_of(record, trial, kind, at)
                 if column in seen:
                     raise TableError(
                         f"{record.place}: a data set must have one training per seed, but {column} has two."
@@ -144,10 +144,17 @@ _column = functools.cache(Column)
 """Cached, as checking the same few columns anew for every cell would take most of the time."""
 
 
+def _column_of(record: Record, trial: Trial, kind: Kind, at: int | None) -> Column:
+    try:
+        return _column(trial.dataset.lower(), kind, trial.epochs, trial.seed, at)
+    except ValueError as error:
+        raise TableError(f"{record.place}: a training is not one of NATS-Bench ({error}).") from error
+
+
 def _accuracy(record: Record, column: Column, value: Any) -> float:
     try:
         accuracy = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         accuracy = math.nan
     if not 0 <= accuracy <= 100:
         raise TableError(f"{record.place}: {column} must be an accuracy in percent, 0 .. 100, but is {value!r}.")

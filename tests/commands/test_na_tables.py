@@ -146,6 +146,17 @@ def test_tables_are_printed_and_written(files, tmp_path: Path, capsys: pytest.Ca
     assert np.mean(taus["values"]) == pytest.approx(taus["mean"])
     assert np.std(taus["values"], ddof=1) == pytest.approx(taus["std"])
     assert set(result["results"]["D"]) == {"random search", *(f"{how} of 10" for how in AGGREGATES)}
+    plain = result["results"]["D"]["random search"]
+    assert plain["evaluations"]["values"] == [10 * 10] * 3, "as many as the neighbourhoods have members"
+    like = Landscape.of(
+        load_table(str(files / "like.npz")),
+        Column.parse("cifar10-valid/valid/12"),
+        {"cifar10": Column.parse("cifar10/test/200")},
+        distance=1,
+        penalty=1.0,
+    )
+    expected = experiments.random_searches(like, 0, evaluations=100, repeats=3)
+    assert plain["cifar10"]["values"] == expected["cifar10"].tolist()
     assert set(result["results"]["E"]) == {"mean of 10", "mean of 25", "median of 10", "median of 25"}
     assert "0.66±0.03  0.66±0.02       0.64±0.03" in text  # the paper's baseline of table B
     assert "What differs from the paper: the search-time error is that of cifar10-valid/valid/12 instead of" in text

@@ -97,7 +97,16 @@ def test_legacy_tau_depends_on_the_order_of_ties_only() -> None:
     assert kendall_tau(np.zeros(40), truth[best_first[::-1]], "legacy") == -1
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+def test_legacy_tau_leaves_failures_out() -> None:
+    scores, truth = sample()
+    kept = np.arange(40) % 3 > 0
+    assert kendall_tau(np.where(kept, scores, np.nan), truth, "legacy") == kendall_tau(
+        scores[kept], truth[kept], "legacy"
+    )
+    assert math.isnan(kendall_tau([np.nan, np.nan, 1.0], truth[:3], "legacy"))
+
+
+@pytest.mark.parametrize("name", [name for name in STATISTICS if name != "legacy"])
 def test_nan_ranks_below_everything(name: str) -> None:
     scores, truth = sample()
     failed, lowest = scores.copy(), scores.copy()

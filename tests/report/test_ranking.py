@@ -68,7 +68,7 @@ def test_what_has_no_value_is_null_and_a_dash() -> None:
     found = ranking(ScoredMetric("nothing", False, (np.full(8, np.nan),)))
     (supernet,) = found.plain(["a"])["metrics"][0]["supernets"]
     assert supernet["tau"] == {"value": None, "low": None, "high": None}
-    assert found.rows(SETTINGS)[1][1:3] == ["-", "-1.000"]  # their order happens to be the worst
+    assert found.rows(SETTINGS)[1][1:4] == ["-", "-", "-"]
 
 
 def test_the_header_names_the_settings() -> None:
@@ -76,11 +76,33 @@ def test_the_header_names_the_settings() -> None:
     assert header[4:8] == ["tau top 50%", "regret", "regret of 2", "precision 50%"]
 
 
+def test_each_statistic_stands_in_its_column() -> None:
+    scores = np.array([np.nan, 3.0, 4.0, 5.0, 3.0, 4.0, 5.0, 1.0])
+    found = ranking(ScoredMetric("angle", False, (scores,)))
+    known = found.metrics[0].statistics[0]
+    assert len({each.value for each in known.values()}) == len(known), "or two columns could be exchanged unseen"
+
+    def spread(name: str) -> str:
+        return "{0.value:.3f} [{0.low:.3f}, {0.high:.3f}]".format(known[name])
+
+    assert found.rows(SETTINGS)[1] == [
+        "angle",
+        spread("tau"),
+        f"{known['legacy_tau'].value:.3f}",
+        f"{known['spearman'].value:.3f}",
+        spread("top_tau"),
+        f"{known['regret'].value:.2f}",
+        f"{known['top_regret'].value:.2f}",
+        spread("precision"),
+        "1",
+    ]
+
+
 def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
     metric = ScoredMetric("angle", False, (UP,))
     assert ranking(metric).ceiling_text() == (
         "noise ceiling: not known; it takes 10 architectures whose accuracies differ, trained with two known seeds, "
-        "and all seeds behind the means of those that are ranked"
+        "and all seeds behind the means of those that are ranked, or else the means and one training"
     )
     known = ranking(metric, ceiling=NoiseCeiling(0.75, 0.7, 0.8, 0.62, 1000, 1.2, 0.3))
     assert known.ceiling_text().startswith(
@@ -98,7 +120,13 @@ def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
         "trainings": 1.2,
         "seed_top_tau": 0.3,
         "seed_precision": None,
+        "is_bound": False,
     }
+    bound = ranking(metric, ceiling=NoiseCeiling(0.945, 0.94, 0.95, 0.89, 15_173, 1.97, is_bound=True))
+    assert bound.ceiling_text().startswith(
+        "noise ceiling: tau 0.945 [0.940, 0.950] or more for a perfect metric (two seeds agree at 0.890 or more"
+    )
+    assert "τ ≥ 0.945" in ranking_figure(bound).texts[0].get_text()
 
 
 def test_all_scores_are_in_the_csv() -> None:

@@ -238,6 +238,8 @@ def _records(folder: Path) -> list[Record]:
         ),
         (at_end("cifar10", 777, 200, ori_test=101), "cifar10/test/200/seed=777 must be an accuracy .* is 101"),
         (at_end("cifar10", 777, 200, ori_test="high"), "seed=777 must be an accuracy .* is 'high'"),
+        (at_end("cifar10", 777, 200, ori_test=10**400), r"000007.pickle.pbz2: .* must be an accuracy .* is 1000"),
+        (at_end("cifar10", -5, 200, ori_test=50), r"000007.pickle.pbz2: .*seed must not be negative, but got -5"),
         (at_end("cifar10", 777, 200, ori_test=None), "seed=777 must be an accuracy .* is None"),
         (
             at_end("cifar1000", 777, 200, ori_test=50),
@@ -282,6 +284,11 @@ def test_damaged_folders(write_nats: FolderWriter, tmp_path: Path, importer: Imp
         cell.write_bytes(content)
         with pytest.raises(TableError, match=r"000007.pickle.pbz2 (cannot be read|must hold a dict)"):
             importer(folder, partial=True)
+    endless = cell_content(7, trainings(7))
+    endless["200"]["all_results"]["cifar10", 777]["epochs"] = float("inf")
+    write_pickle(cell, endless)
+    with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|cannot be read)"):
+        importer(folder, partial=True)
     write_pickle(cell, {"200": {"all_results": 3, "arch_str": "x"}})
     with pytest.raises(TableError, match=r"000007.pickle.pbz2 (is not in the format of NATS-Bench|cannot be read)"):
         importer(folder, partial=True)
