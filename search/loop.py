@@ -39,7 +39,8 @@ class SearchResult:
     """The result of a search.
 
     Args:
-        top: The best architectures and their scores, best first; ties in the order of scoring.
+        top: The best architectures and their scores, best first; ties in the order of scoring. That of a searcher with
+            a ranking of its own, such as :class:`genas.search.NeighborhoodRandomSearch`, is the head of that ranking.
         history: All batches, oldest first.
         finished_because: Why the search ended, as readable text.
     """
@@ -50,7 +51,7 @@ class SearchResult:
 
     @property
     def best(self) -> Architecture:
-        """The architecture with the highest score."""
+        """The first of :attr:`top`."""
         return self.top[0][0]
 
     @property
@@ -89,7 +90,7 @@ def search(
 
     Raises:
         ValueError: If ``keep`` is not positive.
-        GenasError: If not a single evaluation succeeded.
+        GenasError: If not a single evaluation succeeded, or the searcher ranks nothing.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, but got {keep}.")
@@ -106,20 +107,27 @@ def search(
             bar.set_postfix_str(f"best {best:.4g}")
             if on_batch is not None:
                 on_batch(history[-1])
-    top = _top(history, keep)
-    if not top:
+    scored = _by_score(history)
+    if not scored:
         count = sum(len(batch.architectures) for batch in history)
         raise GenasError(
             f"A search needs scores, but all {count} evaluations failed (NaN); check the supernet and the metric."
         )
-    return SearchResult(top, tuple(history), searcher.finished_because or "")
+    own = searcher.ranking
+    ranking = scored if own is None else own
+    if not ranking:
+        raise GenasError(
+            f"A search needs something to choose from, but {type(searcher).__name__} ranks nothing: too many "
+            "evaluations failed (NaN)."
+        )
+    return SearchResult(tuple(ranking[:keep]), tuple(history), searcher.finished_because or "")
 
 
-def _top(history: Sequence[Batch], keep: int) -> tuple[tuple[Architecture, float], ...]:
+def _by_score(history: Sequence[Batch]) -> list[tuple[Architecture, float]]:
     scored = [
         (architecture, float(score))
         for batch in history
         for architecture, score in zip(batch.architectures, batch.scores, strict=True)
         if not np.isnan(score)
     ]
-    return tuple(sorted(scored, key=lambda pair: -pair[1])[:keep])  # sorted keeps the order of equal scores
+    return sorted(scored, key=lambda pair: -pair[1])  # which keeps the order of equal scores

@@ -15,14 +15,17 @@ from genas.seeding import generator
 from genas.spaces.base import Architecture, SearchSpace
 from genas.spaces.neighborhoods import AGGREGATES, Aggregate, aggregated, sampled_neighborhood
 
+_DRAWS = 64
+"""Largest number of draws for a place in a neighbourhood: few architectures of a large space may be within limits."""
+
 
 @final
 class NeighborhoodRandomSearch(Searcher):
     """A search over random architectures, each judged by the scores in its neighbourhood.
 
     Each step draws a new architecture and some of its neighbours, and asks those that were not asked in an earlier
-    step: so it makes at most ``steps * samples`` evaluations. :attr:`ranking` has the outcome;
-    :func:`genas.search.search` reports the architecture with the highest score of its own instead.
+    step: so it makes at most ``steps * samples`` evaluations. Its :attr:`ranking` is that of the neighbourhoods, not of
+    the architectures' own scores.
 
     Args:
         space: The search space.
@@ -32,8 +35,8 @@ class NeighborhoodRandomSearch(Searcher):
         distance: Its radius, d in the paper.
         aggregate: How its scores are aggregated, see :class:`genas.metrics.Neighborhood`.
         penalty: The paper's lambda, for the aggregate ``penalized``.
-        constraint: Limits on the cost; ``None``: no limits. A neighbourhood consists of the drawn architectures within
-            the limits.
+        constraint: Limits on the cost; ``None``: no limits. A neighbourhood is drawn among the architectures within the
+            limits; it is smaller if there are fewer, or if 64 draws for each of its places have not found enough.
 
     Raises:
         ValueError: If a number is not positive, or a penalty would do nothing.
@@ -97,13 +100,22 @@ class NeighborhoodRandomSearch(Searcher):
             centre = self._centres.sample(self._rng)
             if centre is None:
                 return self.finish(self._centres.exhausted_because)
-            members = sampled_neighborhood(self._space, centre, self._samples, self._rng, self._distance)
-            self._groups.append([each for each in members if self._constraint is None or self._constraint.allows(each)])
+            self._groups.append(self._neighborhood(centre))
             unknown = [each for each in self._groups[-1] if each not in self._scores]
             if unknown:
                 self._scores |= dict.fromkeys(unknown, np.nan)
                 return unknown
         return self.finish(f"{self._steps:,} neighbourhoods were scored")
+
+    def _neighborhood(self, centre: Architecture) -> list[Architecture]:
+        """The centre and random others within the limits."""
+        wanted = self._samples
+        while True:
+            drawn = sampled_neighborhood(self._space, centre, wanted, self._rng, self._distance)
+            members = [each for each in drawn if self._constraint is None or self._constraint.allows(each)]
+            if len(members) >= self._samples or len(drawn) < wanted or wanted >= _DRAWS * self._samples:
+                return members[: self._samples]
+            wanted *= 2
 
     def learn(self, architectures: Sequence[Architecture], scores: np.ndarray) -> None:
         """Store the scores.

@@ -41,6 +41,14 @@ class Searcher(abc.ABC):
     def budget(self) -> int | None:
         """The largest number of architectures that will be asked, or ``None`` if it is not known."""
 
+    @property
+    def ranking(self) -> list[tuple[Architecture, float]] | None:
+        """What the search found with the searcher's own judgement of each, best first.
+
+        ``None``, if not overridden: everything that was scored, by its score.
+        """
+        return None
+
     @abc.abstractmethod
     def propose(self) -> list[Architecture]:
         """The next batch: valid architectures, none proposed before. To end the search, ``return self.finish(...)``."""

@@ -90,11 +90,11 @@ def test_the_ceiling_from_a_mean_and_one_of_its_trainings_is_a_bound(trainings: 
     assert (found.is_bound, full.is_bound) == (True, False)
     assert (found.architectures, found.trainings) == (pytest.approx(3000, rel=0.03), pytest.approx(2, rel=0.03))
     reached = kendall_tau(truth[:3000], known.values(MEAN, ranked[:3000]))
-    assert found.low < found.tau < found.high < found.low + 0.02
+    assert found.low < found.tau < found.high < found.low + 0.03
     if trainings == 2:
         assert found.tau == pytest.approx(reached, abs=0.01)
     else:
-        assert reached - 0.05 < found.tau < reached - 0.01
+        assert reached - 0.1 < found.tau < reached - 0.05
     once = noise_ceiling(few, MEAN, ranked[3000:])
     assert once is not None
     assert once.trainings == 1

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from genas.errors import GenasError
 from genas.search import Constraint, NeighborhoodRandomSearch, RandomSearch, search
 from genas.spaces import DARTS, Architecture, Cost, NASBench201
 from genas.spaces.neighborhoods import AGGREGATES, Aggregate, aggregated_everywhere
@@ -73,6 +74,34 @@ def test_a_small_space_is_searched_to_its_end() -> None:
     assert searcher.finished_because == "all 7 architectures of nasbench201 with macs <= 2 were proposed"
 
 
+def test_a_neighbourhood_within_limits_is_filled() -> None:
+    """Drawn among those within the limits, not thinned by them: a small one would be judged by fewer scores."""
+    limit = Constraint(lambda architecture: Cost(macs=1 + sum(architecture)), max_macs=11)
+    searcher = NeighborhoodRandomSearch(SPACE, seed=0, steps=40, samples=8, constraint=limit)
+    drawn, groups = run(searcher, np.zeros((5,) * 6)), searcher._groups
+    assert drawn
+    for group in groups:
+        within = [each for each in SPACE.neighbors(group[0], 1) if limit.allows(each)]
+        assert len(set(group)) == min(8, len(within) + 1)
+        assert set(group[1:]) <= set(within)
+    assert any(not limit.allows(each) for group in groups for each in SPACE.neighbors(group[0], 1))
+
+
+def test_the_neighbours_of_an_edge_case_do_not_take_forever() -> None:
+    """Two of millions of architectures within distance three are within the limit."""
+    space, rare = DARTS(), []
+
+    def cost(architecture: Architecture) -> Cost:
+        if not rare:
+            rare.append(architecture)
+        return Cost(macs=1 if architecture == rare[0] else 2)
+
+    searcher = NeighborhoodRandomSearch(
+        space, seed=0, steps=1, samples=2, distance=3, constraint=Constraint(cost, max_macs=1)
+    )
+    assert searcher.ask() == rare
+
+
 def test_a_failure_takes_its_step_out_of_the_ranking() -> None:
     searcher = NeighborhoodRandomSearch(SPACE, seed=0, steps=5, samples=4)
     batches = []
@@ -87,7 +116,14 @@ def test_the_loop_runs_it_on_darts() -> None:
     searcher = NeighborhoodRandomSearch(DARTS(), seed=1, steps=4, samples=5, distance=3)
     result = search(searcher, lambda batch: [float(sum(each)) for each in batch], progress=False)
     assert result.evaluations == 20
-    assert len(searcher.ranking) == 4
+    assert list(result.top) == searcher.ranking
+    assert len(result.top) == 4
+
+
+def test_the_loop_says_when_every_neighbourhood_has_a_failure() -> None:
+    searcher = NeighborhoodRandomSearch(SPACE, seed=0, steps=2, samples=4)
+    with pytest.raises(GenasError, match="NeighborhoodRandomSearch ranks nothing: too many evaluations failed"):
+        search(searcher, lambda batch: [np.nan, *[1.0] * (len(batch) - 1)], progress=False)
 
 
 def test_the_mean_resists_noise_that_misleads_random_search() -> None:
