@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from genas.choices import check_choices
 from genas.metrics.context import Context
 from genas.metrics.initialisation import BatchMeasurement, OnBatch
-from genas.spaces import Architecture
+from genas.spaces import NONE, Architecture, SearchSpace
+from genas.supernet import CellNetwork
+from genas.supernet.cells import Cell
 
 
 @final
@@ -34,6 +38,7 @@ class ActivationKernel(TorchFunctionMode):
     def __init__(self, images: int) -> None:
         super().__init__()
         self.kernel = np.zeros((images, images))
+        self._is_paused = False
 
     def __torch_function__(
         self,
@@ -44,11 +49,21 @@ class ActivationKernel(TorchFunctionMode):
     ) -> Any:
         """Run the function, and record the output of a ReLU."""
         result = function(*args, **(kwargs or {}))
-        if function is functional.relu:
-            self._add(result)
+        if function is functional.relu and not self._is_paused:
+            self.add(result)
         return result
 
-    def _add(self, rectified: Tensor) -> None:
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the ReLUs that run within the ``with`` block."""
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._is_paused = False
+
+    def add(self, rectified: Tensor) -> None:
+        """Add the codes of an output of a ReLU, shape ``(images, channels, H, W)``."""
         # In channels-last memory this is a view, and the order of a code's bits does not matter.
         codes = torch.sign(rectified).permute(0, 2, 3, 1).flatten(1)
         # Bits set for both images; exact in float32 below 2**24 bits.
@@ -82,7 +97,6 @@ def log_determinant(kernel: np.ndarray) -> float:
     return max(float(np.log(eigenvalues).sum()), 0.0) if eigenvalues[0] > rounding else 0.0
 
 
-@final
 @dataclass(frozen=True)
 class ActivationCodes(BatchMeasurement):
     """The log-determinant of the kernel of activation codes."""
@@ -92,13 +106,67 @@ class ActivationCodes(BatchMeasurement):
         """One number."""
         return ("log_determinant",)
 
+    @final
     @torch.no_grad()
     def run(self, context: Context, architecture: Architecture) -> Sequence[float]:
         """One forward pass."""
         network, (images, _) = self.network(context), self.batch(context)
-        with ActivationKernel(len(images)) as activations:
+        with ActivationKernel(len(images)) as activations, self.counted(network, activations):
             self.output(context, network, images, architecture)
         return (log_determinant(activations.kernel),)
+
+    def counted(
+        self,
+        network: CellNetwork,  # noqa: ARG002
+        activations: ActivationKernel,  # noqa: ARG002
+    ) -> contextlib.AbstractContextManager[object]:
+        """What else is to be counted while the network runs: nothing."""
+        return contextlib.nullcontext()
+
+
+@final
+@dataclass(frozen=True)
+class PublishedActivationCodes(ActivationCodes):
+    """The log-determinant with every ReLU module of the published network counted, those of dead edges too."""
+
+    def representative(self, space: SearchSpace, architecture: Architecture) -> Architecture:  # noqa: ARG002
+        """The architecture itself: one that differs in a dead edge has other numbers."""
+        return architecture
+
+    @contextlib.contextmanager
+    def counted(self, network: CellNetwork, activations: ActivationKernel) -> Iterator[None]:
+        """Add the modules of each cell beyond the rectified nodes that the cell counts by running."""
+
+        def count(cell: Cell, arguments: tuple[Sequence[Tensor], Sequence[int]]) -> None:
+            with activations.paused():
+                for rectified in _uncounted(cell, *arguments):
+                    activations.add(rectified)
+
+        hooks = [cell.register_forward_pre_hook(count) for cell in network.cells]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _uncounted(cell: Cell, states: Sequence[Tensor], genes: Sequence[int]) -> Iterator[Tensor]:
+    """The outputs of a cell's ReLU modules, one for each convolution, without the first of each node on a live edge."""
+    inputs = cell.first_nodes(states)
+    missing = cell.cell_type.num_nodes - len(inputs)
+    nodes = [*inputs, *[cell.zeros(inputs[-1], inputs[-1].shape[1]) for _ in range(missing)]]
+    live, counted = set(cell.cell_type.live_edges(genes)), set()
+    for edge, (source, target) in enumerate(cell.cell_type.edges):
+        if genes[edge] == NONE:
+            continue
+        operation, value = cell.operation(edge, genes[edge]), nodes[source]
+        if operation.rectified:
+            value = functional.relu(value)
+            if edge in live and source not in counted:
+                counted.add(source)
+            else:
+                yield value
+        nodes[target] = nodes[target] + operation(value)
 
 
 @final
@@ -112,11 +180,11 @@ class Naswot(OnBatch):
     network are positive. BN normalises by the batch. A network whose kernel is singular, a disconnected cell above all,
     has the lowest value, 0, see :func:`log_determinant`.
 
-    The published code counts a ReLU shared by several operations of a node once for each of them, and also those of
-    dead edges; here every rectified node that is used counts once.
-
     Args:
         batch_size: Largest number of images; the paper's 128.
+        counting: ``nodes``: every rectified node that is used counts once. ``published``: as in the paper's code, every
+            ReLU module counts: one for each convolution that reads a node, on dead edges, too, so that disconnected
+            cells are not the lowest.
 
     Reference:
         Mellor et al., Neural Architecture Search without Training, ICML 2021.
@@ -125,7 +193,13 @@ class Naswot(OnBatch):
     name: ClassVar[str] = "naswot"
 
     batch_size: int = 128
+    counting: Literal["nodes", "published"] = "nodes"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self)
 
     def measurement(self, repeat: int) -> ActivationCodes:
         """The measurement of one initialisation."""
-        return ActivationCodes(self.channels, self.cells, repeat, self.batch_size)
+        kind = ActivationCodes if self.counting == "nodes" else PublishedActivationCodes
+        return kind(self.channels, self.cells, repeat, self.batch_size)

@@ -223,7 +223,7 @@ def _bound(
     pair = pair[:, np.abs(pair[0] - pair[1]) > _ROUNDING]  # which is false where one of them is missing
     if pair.shape[1] < FEWEST_REPEATED:
         return None
-    mean_tau = kendall_tau(*pair)
+    mean_tau = kendall_tau(pair[0], pair[1])
     if math.isnan(mean_tau):
         return None
     trainings = 1.0
@@ -232,7 +232,8 @@ def _bound(
         differs = np.abs(ranked[0] - ranked[1]) > _ROUNDING
         trainings = float(1 / np.where(differs, 1 / _FEWEST_IN_MEAN, 1).mean())
     rows = resample(pair.shape[1], settings.resamples, generator(seed, "noise ceiling bootstrap"))
-    seed_tau, *again = (tau_of_seeds(tau, _FEWEST_IN_MEAN) for tau in (mean_tau, *tau_of_resamples(*pair, rows)))
+    taus = [mean_tau, *tau_of_resamples(pair[0], pair[1], rows)]
+    seed_tau, *again = (tau_of_seeds(tau, _FEWEST_IN_MEAN) for tau in taus)
     found = interval(ceiling_tau(seed_tau, trainings), [ceiling_tau(tau, trainings) for tau in again], settings)
     return NoiseCeiling(found.value, found.low, found.high, seed_tau, pair.shape[1], trainings, is_bound=True)
 

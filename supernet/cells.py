@@ -160,10 +160,8 @@ class Cell(nn.Module):
         Returns:
             The output, shape ``(n, out_channels, H', W')``.
         """
-        inputs = list(states)
-        if self.cell_type.num_inputs > 1:
-            inputs = [layer(functional.relu(state)) for layer, state in zip(self.preprocess, states, strict=True)]
-            inputs_owned = True
+        inputs = self.first_nodes(states)
+        inputs_owned = inputs_owned or self.cell_type.num_inputs > 1
         if isinstance(choice, Mixture):
             return self._mix(inputs, choice)
         plan = self._plan(choice)
@@ -173,6 +171,12 @@ class Cell(nn.Module):
         self._run_path(nodes, plan, choice)
         values = [nodes.read(node, rectified=False) for node in self.cell_type.output_nodes]
         return self._output(values, inputs[-1])
+
+    def first_nodes(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """The values of the input nodes: the inputs, preprocessed where the cell reads two."""
+        if self.cell_type.num_inputs == 1:
+            return list(states)
+        return [layer(functional.relu(state)) for layer, state in zip(self.preprocess, states, strict=True)]
 
     def _run_path(self, nodes: Nodes, plan: Sequence[int], genes: Genes) -> None:
         for edge in plan:
@@ -207,7 +211,7 @@ class Cell(nn.Module):
                         around.add_weighted(weights.edge(edge), source.bypass)
             value, bypass = terms.total(), around.total()
             if bypass is not None:
-                value = partial.join(self._zeros(bypass, self.active_channels) if value is None else value, bypass)
+                value = partial.join(self.zeros(bypass, self.active_channels) if value is None else value, bypass)
             values.append(value)
             sources.append(None if value is None else Source(value, partial, 1, is_kept=is_kept))
         return [values[node] for node in self.cell_type.output_nodes]
@@ -269,10 +273,10 @@ class Cell(nn.Module):
                 )
 
     def _output(self, values: Sequence[Tensor | None], like: Tensor) -> Tensor:
-        found = [self._zeros(like, like.shape[1]) if value is None else value for value in values]
+        found = [self.zeros(like, like.shape[1]) if value is None else value for value in values]
         return found[0] if len(found) == 1 else concatenate(found)
 
-    def _zeros(self, like: Tensor, channels: int) -> Tensor:
+    def zeros(self, like: Tensor, channels: int) -> Tensor:
         """The value of a node that no live edge reaches."""
         zeros = like.new_zeros(len(like), channels, self.block.node_size, self.block.node_size)
         return zeros.to(memory_format=torch.channels_last)

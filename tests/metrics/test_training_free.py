@@ -22,6 +22,7 @@ from genas.metrics import (
     Metric,
     Naswot,
     SynFlow,
+    naswot,
     parse_metric,
 )
 from genas.metrics.images import initial_batch
@@ -109,9 +110,26 @@ class Reference:
         return self.rectified[-1]
 
 
-def slow_naswot(context: Context, network: CellNetwork, genes: Architecture) -> float:
+class PublishedReference(Reference):
+    """Every edge is a module of its own, with a ReLU before its convolution; ``none`` multiplies by zero."""
+
+    def cell(self, cell: Any, state: Tensor) -> Tensor:
+        nodes = [state, *[torch.zeros_like(state)] * 3]
+        for edge, (source, target) in enumerate(self.EDGES):
+            gene, value = self.genes[edge], nodes[source]
+            if gene in (2, 3):
+                value = self.conv(cell.operation(edge, gene), self.relu(value))
+            elif gene == 4:
+                value = functional.avg_pool2d(value, 3, 1, 1, count_include_pad=False)
+            nodes[target] = nodes[target] + (value if gene else 0 * value)
+        return nodes[3]
+
+
+def slow_naswot(
+    context: Context, network: CellNetwork, genes: Architecture, kind: type[Reference] = Reference
+) -> float:
     images, _ = initial_batch(context.data, IMAGES, 0, context.seed, torch.float64)
-    reference = Reference(network, genes)
+    reference = kind(network, genes)
     reference(images)
     kernel = np.zeros((IMAGES, IMAGES))
     for layer in reference.rectified:
@@ -181,6 +199,38 @@ def test_values_equal_the_slow_reference(metric, make) -> None:
     expected = [SLOW[metric.name](context, network, genes) for genes in ARCHITECTURES]
     np.testing.assert_allclose(metric.score(context, ARCHITECTURES), expected, rtol=1e-8)
     assert len(set(expected)) == len(expected)
+
+
+def test_naswot_counts_modules_as_published(make, draw) -> None:
+    metric, context = Naswot(**SMALL, batch_size=IMAGES, counting="published"), make()
+    dead = [(3, 3, 3, 0, 0, 0), (0, 3, 3, 0, 3, 2), (3, 0, 0, 2, 0, 1), DISCONNECTED]
+    architectures = [*ARCHITECTURES, *dead, *draw(context.space, 10, seed=3)]
+    network = copy.deepcopy(initialised_network(context, **SMALL))
+    expected = [slow_naswot(context, network, genes, PublishedReference) for genes in architectures]
+    np.testing.assert_allclose(metric.score(context, architectures), expected, rtol=1e-8)
+    plain = Naswot(**SMALL, batch_size=IMAGES).score(context, architectures)
+    assert 5 < np.count_nonzero(np.abs(plain - expected) > 1e-3) < len(architectures), "some cells share no ReLU"
+    assert not any(cell._forward_pre_hooks for cell in initialised_network(context, **SMALL).cells)
+    with pytest.raises(ValueError, match="counting must be one of nodes, published, but got 'modules'"):
+        Naswot(counting="modules")  # type: ignore[arg-type]
+
+
+def test_naswot_counts_every_reader_of_a_node_on_darts(make, draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each separable or dilated convolution has a ReLU of its own for its node; all else is the same."""
+    context, bits = make("darts"), []
+    monkeypatch.setattr(naswot, "log_determinant", lambda kernel: bits.append(kernel[0, 0]) or 0.0)
+    network = initialised_network(context, channels=4, cells=3)
+    for genes in draw(context.space, 3):
+        for counting in ("nodes", "published"):
+            Naswot(channels=4, cells=3, batch_size=2, counting=counting).score(context, [genes])
+        more = 0
+        for cell, own in zip(network.cells, network.path(genes), strict=True):
+            readers = [(source, edge) for edge, (source, _) in enumerate(cell.cell_type.edges) if own[edge]]
+            sources = [source for source, edge in readers if cell.operation(edge, own[edge]).rectified]
+            for node in set(sources):
+                size = cell.block.in_sizes[-1] if node < 2 else cell.block.node_size
+                more += (sources.count(node) - 1) * cell.block.channels * size**2
+        assert bits[-1] - bits[-2] == more > 0
 
 
 # ------------------------------------------------------------------------------------------------- lowest and highest
