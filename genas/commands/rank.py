@@ -109,8 +109,8 @@ def rank(
     )
     keep_freed_memory()
     torch.set_num_threads(1)  # as in the workers, so that this process has the same results
-    if other_data := plan.other_data():
-        print(f"note: the truth is of another data set: {other_data}.", file=sys.stderr)
+    for note in plan.notes:
+        print(f"note: {note}", file=sys.stderr)
     plan.check()
     folder = plan.folder(out)
     with (

@@ -148,11 +148,17 @@ class RankingPlan:
         """Refuse what would fail only later, such as missing inputs of a metric."""
         check_inputs(self.recipes[0].context(), self.metrics.values(), self.architectures)
 
-    def other_data(self) -> str:
-        """As :func:`other_data`, of the supernets or of the untrained networks."""
+    @property
+    def notes(self) -> list[str]:
+        """What a user may not expect, in sentences."""
         if self.data is not None:
-            return other_data([("untrained networks", dataset_of(self.data))], self.truth)
-        return other_data([(run.name, dataset_of(open_supernet(run)[1].data)) for run in self.runs], self.truth)
+            others = other_data([("untrained networks", dataset_of(self.data))], self.truth)
+        else:
+            others = other_data([(run.name, dataset_of(open_supernet(run)[1].data)) for run in self.runs], self.truth)
+        found = [f"the truth is of another data set: {others}."] if others else []
+        if self.baselines and not self.runs and self.data is None:
+            found.append("without the size of the images params and macs are no baselines here; give it with --data.")
+        return found
 
     def _runs_from(self, folder: Path) -> list[str]:
         """Paths of the supernets: relative to the first one if the ranking lies in it and moves with it."""

@@ -252,13 +252,18 @@ def test_workers_give_the_same_result(
     assert (tmp_path / "one" / "scores.csv").read_bytes() == (tmp_path / "two" / "scores.csv").read_bytes()
 
 
-def test_without_a_supernet(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_supernet(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["rank", "none", "--table", table, "--truth", "digits", *BARE, "--out"]
     assert run(*words, tmp_path / "bare") == 0
     labels = [each["metric"] for each in result(tmp_path / "bare")["rankings"][0]["metrics"]]
     assert labels == ["count", "live_edges", "random"]  # costs need the size of the images
+    note = "note: without the size of the images params and macs are no baselines here; give it with --data.\n"
+    assert capsys.readouterr().err == note
     trained_nothing = [*words, tmp_path / "images", "--data", "digits", "--metrics", "naswot,macs"]
     assert run(*trained_nothing) == 0
+    assert capsys.readouterr().err == ""
     labels = [each["metric"] for each in result(tmp_path / "images")["rankings"][0]["metrics"]]
     assert labels == ["naswot", "-macs", "params", "macs", "count", "live_edges", "random"]
     np.testing.assert_array_equal(scores(tmp_path / "images")["-macs"], -scores(tmp_path / "images")["macs (baseline)"])
