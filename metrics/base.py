@@ -171,12 +171,19 @@ class Metric(abc.ABC):
             failed, too, and is not the best.
 
         Raises:
-            ValueError: If an architecture is not valid.
-            TypeError: If a gene is not an integer.
+            ValueError: If an architecture is not valid, or the metric has not one value for each.
+            TypeError: If a gene is not an integer, or one architecture is given instead of several.
         """
+        if any(isinstance(each, int) for each in architectures):
+            raise TypeError(f"Several architectures must be given, as a list, but got one: {architectures}.")
         architectures = [context.space.check(architecture) for architecture in architectures]
         _prepare(context, self.needs(context, architectures))
         values = np.asarray(self.values(context, architectures), dtype=np.float64)
+        if values.shape != (len(architectures),):
+            raise ValueError(
+                f"The values of the metric {self.name} must have the shape ({len(architectures)},), one for each "
+                f"architecture, but have {values.shape}."
+            )
         scores = values if self.higher_is_better else -values
         return np.where(np.isfinite(scores), scores, np.nan)
 

@@ -123,16 +123,14 @@ class _Expression:
         if not isinstance(call.func, ast.Name):
             raise self._malformed()
         name = call.func.id
-        metric: object = self._make(name, call)
-        if not isinstance(metric, Metric):
-            raise TypeError(
-                f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}."
-            )
-        return metric
+        return self._make(name, call)
 
-    def _make(self, name: str, call: ast.Call) -> object:
+    def _make(self, name: str, call: ast.Call) -> Metric:
         default = self.settings.get(name)
         kind = METRICS[name] if default is None else type(default)
+        if not (isinstance(kind, type) and issubclass(kind, Metric)):
+            found = kind.__name__ if isinstance(kind, type) else f"a {type(kind).__name__}"
+            raise TypeError(f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {found}.")
         hints = _hints(kind)
         values: dict[tuple[str, ...], Any] = {}
         for place, value in self._given(name, call, hints):

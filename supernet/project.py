@@ -180,7 +180,8 @@ def _images(path: Path, config: SupernetConfig) -> ImageData:
         return config.load_data()
     except FileNotFoundError as error:
         raise RunError(
-            f"The images of {path} must be where they were when it was trained, but {error}. If they have moved, write "
+            f"The images of {path} must be where they were when it was trained, but {str(error).rstrip('.')}. If they "
+            "have moved, write "
             f"their new place into {path / 'config.yaml'}, as data or data_options.data_root."
         ) from error
 

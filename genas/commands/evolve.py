@@ -86,7 +86,7 @@ def evolve(
             that differ in dead edges. The published codes score both.
         table: Ground truth in which the best architectures are looked up: a file, or shipped for the table of genas.
         truth: Columns of the table, separated by commas, such as cifar10,cifar100/test/200; by default the test
-            accuracy on the supernet's data set.
+            accuracy on the supernet's data set, or its validation accuracy where there is none.
         seed: Root seed: of the draws of images, of the weight noise and of the searcher.
         search_seed: Seed of the searcher, if another one. Searches that differ in nothing else share all measurements.
         device: auto, cpu, cuda, cuda:N or mps.

@@ -165,7 +165,8 @@ def _conclude(opened: Run, plan: RankingPlan, rankings: Sequence[Ranking], *, wh
     say(f"{len(architectures)} architectures of {table.space.name} against {table.name}.")
     for ranking in rankings:
         header, *rows = ranking.rows(plan.statistics)
-        say(f"\n{ranking.column}: {ranking.ceiling_text()}\n\n{text_table(header, rows)}")
+        about = [f"{ranking.column}: {ranking.ceiling_text()}", ranking.ties_text()]
+        say("\n" + "\n".join(filter(None, about)) + f"\n\n{text_table(header, rows)}")
     say(f"\n{_legend(rankings[0].metrics, len(runs), plan.statistics, whole=whole)}")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")

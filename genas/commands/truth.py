@@ -44,8 +44,9 @@ class Truth:
 
         Args:
             path: The table; ``None``: there is none.
-            columns: Texts of the columns; without any, the test accuracy of networks that were trained on the data set,
-                or on a part of it, if the table knows one part only.
+            columns: Texts of the columns; without any, the test accuracy (where the table has none, the validation
+                accuracy) of networks that were trained on the data set, or on a part of it, if the table knows one part
+                only.
             space: The space that is searched.
             data: The data set, as in ``--data``.
 
@@ -100,10 +101,12 @@ class Truth:
 
 
 def _of_data(data: str, known: Table) -> Column:
-    """The test accuracy of networks that were trained on a data set."""
+    """The test accuracy, or without one the validation accuracy, of networks that were trained on a data set."""
     whole = dataset_of(data)
     parts = [name for name in dict.fromkeys(column.dataset for column in known.columns) if is_part(name, whole)]
+    name = parts[0] if len(parts) == 1 else whole
+    kinds = {column.kind for column in known.columns if column.dataset == name}
     try:
-        return known.find(parts[0] if len(parts) == 1 else whole)
+        return known.find(name if "test" in kinds or "valid" not in kinds else f"{name}/valid")
     except KeyError as error:
         raise KeyError(f"{error.args[0]} Say which column is the truth with --truth.") from None

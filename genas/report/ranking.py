@@ -16,6 +16,9 @@ from genas.metrics import FEWEST_REPEATED, Estimate, NoiseCeiling, RankingSettin
 from genas.spaces import Architecture, NASBench201, SearchSpace
 from genas.tables import Column
 
+_FEW_TIES = 0.05
+"""Share of tied pairs of accuracies that is not worth a word: tau-b loses half of it."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -67,10 +70,13 @@ class RankedMetric:
             interval: Whether to show the interval, where there is one supernet.
 
         Returns:
-            ``0.574``, ``0.574 [0.565, 0.582]`` or, over several supernets, ``0.574 ± 0.003``.
+            ``0.574``, ``0.574 [0.565, 0.582]`` or, over several supernets, ``0.574 ± 0.003``; a dash where one of them
+            has no value.
         """
         if len(self.statistics) > 1:
             values = self.values(name)
+            if np.isnan(values).any():
+                return "-"
             return f"{_number(values.mean(), digits)} ± {_number(values.std(ddof=1), digits)}"
         only = self.statistics[0][name]
         if not interval or math.isnan(only.low):
@@ -218,11 +224,24 @@ class Ranking:
                 f"{known.seed_tau:.3f} or more, as a mean of at least two trainings and one of them differ over "
                 f"{known.architectures} architectures)"
             )
+        made_of = "one training each" if known.trainings == 1 else f"a mean of {known.trainings:.3g}"
         return (
             f"noise ceiling: tau {known.tau:.3f}{interval} for a perfect metric (two seeds agree at "
-            f"{known.seed_tau:.3f}, over {known.architectures} architectures; the truth is a mean of "
-            f"{known.trainings:.3g})\none training as a metric of another, over these: tau among the best "
-            f"{_number(known.seed_top_tau, 3)}, precision {_number(known.seed_precision, 3)}"
+            f"{known.seed_tau:.3f}, over {known.architectures} architectures; the truth is {made_of})\none training as "
+            f"a metric of another, over these: tau among the best {_number(known.seed_top_tau, 3)}, precision "
+            f"{_number(known.seed_precision, 3)}"
+        )
+
+    def ties_text(self) -> str:
+        """How far ties of the truth keep tau-b from 1, where that is more than rounding; empty elsewhere."""
+        counts = np.unique(self.truth, return_counts=True)[1]
+        pairs = len(self.truth) * (len(self.truth) - 1)
+        untied = 1 - float((counts * (counts - 1)).sum()) / pairs
+        if untied > 1 - _FEW_TIES:
+            return ""
+        return (
+            f"{100 * (1 - untied):.0f}% of the pairs of accuracies tie: tau-b is {math.sqrt(untied):.3f} at most for a "
+            "metric without ties"
         )
 
 

@@ -42,7 +42,7 @@ def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError
     """The error for a column that does not exist.
 
     Args:
-        text: Text of the requested column.
+        text: Text of the requested column, or what was given for one.
         columns: The columns of the table.
         table: Name of their table.
 
@@ -50,4 +50,6 @@ def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError
         An error that names the nearest column and lists all.
     """
     names = list(map(str, columns))
+    if text in names:
+        return KeyError(f"A column must be a Column, but got the text {text!r}; find({text!r}) of the table gives one.")
     return KeyError(f"The table {table} has no column {text}.{did_you_mean(text, names)} It has {', '.join(names)}.")

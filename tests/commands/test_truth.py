@@ -67,6 +67,15 @@ def test_by_default_the_truth_is_of_the_data_set_that_was_searched_on(
         assert truth.column.dataset == expected
 
 
+def test_a_table_without_test_accuracies_judges_by_the_validation_accuracy(tmp_path: Path) -> None:
+    """As one that genas build-table makes of a folder of images."""
+    both = {Column("photos-valid", kind, 30): {FOUR[0]: 90.0} for kind in ("valid", "test")}
+    for columns, kind in ((both, "test"), ({Column("photos-valid", "valid", 30): {FOUR[0]: 90.0}}, "valid")):
+        Table.from_accuracies(SPACE, "own", "", "", columns).save(tmp_path / "own.npz")
+        (truth,) = Truth.load(str(tmp_path / "own.npz"), [], SPACE, "folder:somewhere/photos")
+        assert truth.column.kind == kind
+
+
 def test_ranks_of_a_table_of_classes_are_among_classes() -> None:
     table = Table.from_accuracies(SPACE, "one", "", "", {A: {FOUR[0]: 90.0}}, isomorphic=True)
     assert Truth(table, A).text(FOUR[0]) == "cifar10/test/200: 90.00 %, rank 1 of 1 classes"

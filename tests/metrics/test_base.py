@@ -27,6 +27,23 @@ def test_only_architectures_of_the_space_are_scored(genes, error, table_metric, 
         table_metric({genes: 1.0}).score(context, [(0,) * 6, genes])
 
 
+def test_one_architecture_is_no_list_of_them(table_metric, context) -> None:
+    with pytest.raises(TypeError, match=r"Several architectures must be given, as a list, but got one: \(0, 0"):
+        table_metric({}).score(context, (0,) * 6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (2,), ()])
+def test_values_of_another_shape_are_told_with_the_name_of_the_metric(shape, context) -> None:
+    class Matrix(Metric):
+        name = "matrix"
+
+        def values(self, context, architectures):  # type: ignore[no-untyped-def]
+            return np.zeros(shape)
+
+    with pytest.raises(ValueError, match=r"The values of the metric matrix must have the shape \(3,\), one for each"):
+        Matrix().score(context, [(0,) * 6] * 3)
+
+
 def test_scores_are_float64_whatever_the_values_are(context) -> None:
     class Counting(Metric):
         name = "counting"

@@ -129,6 +129,21 @@ def test_the_noise_ceiling_is_told_or_said_to_be_unknown() -> None:
     assert "τ ≥ 0.945" in ranking_figure(bound).texts[0].get_text()
 
 
+def test_many_ties_of_the_truth_are_told() -> None:
+    """Of 28 pairs 15 tie; a metric without ties that has all others right has the tau-b that is named."""
+    truth = np.array([*[90.0] * 6, 95.0, 96.0])
+    rows = resample(8, 0, np.random.default_rng(0))
+    found = Ranking.of(COLUMN, truth, None, [ScoredMetric("a", False, (UP,))], rows, SETTINGS)
+    assert found.ties_text() == ("54% of the pairs of accuracies tie: tau-b is 0.681 at most for a metric without ties")
+    assert kendall_tau(UP, truth) == pytest.approx(0.681, abs=5e-4)
+    assert ranking(ScoredMetric("a", False, (UP,))).ties_text() == ""
+
+
+def test_what_no_supernet_has_is_a_dash() -> None:
+    found = ranking(ScoredMetric("nothing", False, (np.full(8, np.nan), np.zeros(8))))
+    assert found.rows(SETTINGS)[1][1:5] == ["-"] * 4
+
+
 def test_all_scores_are_in_the_csv() -> None:
     nasbench = NASBench201()
     architectures = [nasbench.from_index(index) for index in range(8)]

@@ -87,6 +87,8 @@ def test_unknown_architectures_and_columns() -> None:
     for call in (table.values, table.covered, table.best):
         with pytest.raises(KeyError, match=r"no column cifar10/valid/200. Did you mean \S+\? It has cifar10/test/12, "):
             call(absent)
+        with pytest.raises(KeyError, match=r"but got the text 'cifar10/test/200'; find\('cifar10/test/200'\)"):
+            call("cifar10/test/200")
     with pytest.raises(KeyError, match=r"no column cifar100/test. Did"):
         table.accuracy(CELLS[0], "cifar100", "test")
     with pytest.raises(KeyError, match="no column cifar10/test/seed=5/at=90"):
