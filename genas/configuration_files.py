@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from genas.errors import UsageError
+from genas.runs import record_of
 
 _RECIPES = "genas.recipes"
 
@@ -25,9 +26,14 @@ def find_file(name: str, prog: str) -> str:
         prog: The program and its verb, whose recipe it must be.
 
     Raises:
-        UsageError: If there is no such file or recipe.
+        UsageError: If there is no such file or recipe, or the file is the record of a run.
     """
     if Path(name).is_file():
+        if environment := record_of(Path(name)):
+            raise UsageError(
+                f"{name} is the record of a run, which has more than options. The command of that run is in "
+                f"{environment}, as argv; genas VERB ... --print-config writes the options of a command as a file."
+            )
         return name
     found = recipes()
     if name not in found:

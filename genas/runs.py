@@ -266,8 +266,21 @@ def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     ]
     if differences:
         lines = "\n".join(differences)
-        cure = "Choose another folder, or the same settings to continue this run."
+        cure = "Choose another folder (--out, if the command has one), or the same settings to continue this run."
         raise RunError(f"{folder} holds a run with other settings:\n{lines}\n{cure}")
+
+
+def record_of(config: Path) -> Path | None:
+    """The record of the command and machine behind a run's settings.
+
+    Args:
+        config: A file.
+
+    Returns:
+        The record beside it; ``None`` if the file is not the settings of a run.
+    """
+    environment = config.with_name(_ENVIRONMENT)
+    return environment if config.name == _CONFIG and environment.is_file() else None
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

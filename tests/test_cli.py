@@ -378,6 +378,22 @@ def test_a_wrong_configuration_is_a_message(
     assert not work
 
 
+def test_the_record_of_a_run_is_no_configuration(
+    work: dict[str, object], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    record = tmp_path / "config.yaml"
+    record.write_text("command: work-hard\nmax_macs: 5\n")
+    (tmp_path / "environment.json").write_text("{}")
+    assert main(["work-hard", "a", "--config", str(record)]) == 2
+    message = capsys.readouterr().err
+    assert f"{record} is the record of a run" in message
+    assert f"The command of that run is in {tmp_path / 'environment.json'}, as argv" in message
+    (tmp_path / "environment.json").unlink()
+    record.write_text("max_macs: 5\n")
+    assert main(["work-hard", "a", "--config", str(record)]) == 0
+    assert work["max_macs"] == 5
+
+
 def test_numbers_mean_the_same_in_a_file_and_on_the_command_line(work: dict[str, object]) -> None:
     """In YAML 1.1, 010 is eight, 1e-3 a text and the third a date, or no date."""
     for start, macs, run in (("1e-3", "010", "2026-11-27"), (".5", "1_000", "2026-31-12")):

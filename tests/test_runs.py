@@ -97,7 +97,7 @@ def test_other_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:
         "  training.epochs: 5 in the folder, 6 now",
         "  old: 1 in the folder, (not set) now",
         "  new: (not set) in the folder, None now",
-        "Choose another folder, or the same settings to continue this run.",
+        "Choose another folder (--out, if the command has one), or the same settings to continue this run.",
     ]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     Run.create(tmp_path, {"seed": 0, "training": {"rate": 0.1, "epochs": 5}, "old": 1, "same": 2}).close()
