@@ -11,7 +11,7 @@ import numpy as np
 from genas.metrics.base import Metric
 from genas.metrics.context import Context
 from genas.seeding import derived_seed
-from genas.spaces import Architecture, SearchSpace
+from genas.spaces import NONE, Architecture, SearchSpace
 
 
 @final
@@ -72,8 +72,7 @@ class LiveEdges(Metric):
 
 def _live_genes(space: SearchSpace, architecture: Architecture) -> list[int]:
     """The operations of the live edges of all cells."""
-    parts = zip(space.cell_types, space.split(architecture), strict=True)
-    return [genes[edge] for cell, genes in parts for edge in cell.live_edges(genes)]
+    return [gene for gene in space.without_dead_edges(architecture) if gene != NONE]
 
 
 @final

@@ -195,6 +195,24 @@ class SearchSpace(abc.ABC):
         """
         return architecture
 
+    @final
+    def without_dead_edges(self, architecture: Architecture) -> Architecture:
+        """The architecture with ``none`` on every edge that no path from an input of its cell to the output crosses.
+
+        It is the same function, and the same network but for weights that nothing reads.
+
+        Args:
+            architecture: A valid architecture.
+
+        Returns:
+            Its genes, where dead edges have no operation.
+        """
+        genes: list[int] = []
+        for cell, own in zip(self.cell_types, self.split(architecture), strict=True):
+            live = set(cell.live_edges(own))
+            genes += [gene if edge in live else NONE for edge, gene in enumerate(own)]
+        return tuple(genes)
+
     @abc.abstractmethod
     def angle_key(self, architecture: Architecture) -> Hashable:
         """Equal for architectures whose weight vectors of the angle metric are the same.

@@ -109,11 +109,9 @@ def _edge_operations(
     if architecture is None:
         held = iter(space.candidates)
         return [[_names(space, next(held)) for _ in cell.edges] for cell in space.cell_types]
-    operations = []
-    for cell, genes in zip(space.cell_types, space.split(space.check(architecture)), strict=True):
-        counted = set(cell.live_edges(genes)) if live_only else range(len(genes))
-        operations.append([_names(space, [gene] if edge in counted else []) for edge, gene in enumerate(genes)])
-    return operations
+    genes = space.check(architecture)
+    counted = space.without_dead_edges(genes) if live_only else genes
+    return [[_names(space, [gene]) for gene in own] for own in space.split(counted)]
 
 
 def _names(space: SearchSpace, genes: Sequence[int]) -> tuple[str, ...]:

@@ -188,6 +188,7 @@ def test_live_only_is_the_same_for_darts(rng: np.random.Generator) -> None:
     skeleton = DARTS8.supernet_skeleton(10, 32)
     architecture = DARTS8.sample(rng)
     assert cost(DARTS8, skeleton, architecture) == cost(DARTS8, skeleton, architecture, live_only=True)
+    assert DARTS8.without_dead_edges(architecture) == architecture
 
 
 @pytest.mark.parametrize("cells", [1, 2])

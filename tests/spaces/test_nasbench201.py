@@ -156,3 +156,18 @@ def test_skeletons() -> None:
     assert (small.channels, small.cells, small.num_classes, small.image_size, small.image_channels) == (4, 1, 3, 16, 1)
     with pytest.raises(ValueError, match="cells must be at least 1, but got 0"):
         SPACE.supernet_skeleton(10, 32, cells=0)
+
+
+def test_without_dead_edges_every_function_remains_and_nothing_dead() -> None:
+    (cell,) = SPACE.cell_types
+    changed = 0
+    for index in range(0, SPACE.size, 7):
+        architecture = SPACE.from_index(index)
+        pruned = SPACE.without_dead_edges(architecture)
+        changed += pruned != architecture
+        assert SPACE.supernet_key(pruned) == SPACE.supernet_key(architecture)
+        assert cell.live_edges(pruned) == cell.live_edges(architecture)
+        assert [edge for edge, gene in enumerate(pruned) if gene] == sorted(cell.live_edges(pruned))
+    assert 0.2 < changed / len(range(0, SPACE.size, 7)) < 0.6
+    assert SPACE.without_dead_edges((3, 3, 3, 0, 0, 0)) == (0,) * 6
+    assert SPACE.without_dead_edges((0, 3, 3, 1, 2, 1)) == (0, 3, 0, 1, 0, 1)

@@ -163,6 +163,18 @@ def test_a_subnet_equals_the_supernet_on_its_path(name, training, shared_network
         torch.testing.assert_close(subnet(images), network(images, network.path(architecture)), rtol=0, atol=0)
 
 
+def test_a_subnet_without_dead_edges_is_the_same_function_and_every_weight_is_read(
+    shared_network, random_images
+) -> None:
+    network, images = shared_network("nasbench201").eval(), random_images()
+    for genes in ((3, 3, 3, 1, 0, 0), (0, 3, 3, 1, 2, 1), (2, 4, 3, 3, 0, 0)):
+        whole, pruned = network.subnet(genes), network.subnet(network.space.without_dead_edges(genes))
+        torch.testing.assert_close(pruned(images), whole(images), rtol=0, atol=0)
+        functional.cross_entropy(pruned(images), torch.zeros(len(images), dtype=torch.int64)).backward()
+        assert all(parameter.grad is not None for parameter in pruned.parameters())
+        assert len(list(pruned.parameters())) < len(list(whole.parameters()))
+
+
 def test_a_subnet_shares_no_memory_and_its_training_leaves_the_supernet_alone(make_network, random_images) -> None:
     network = make_network("darts")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

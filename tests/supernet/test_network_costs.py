@@ -74,6 +74,8 @@ def test_random_nasbench201_cells_cost_what_the_closed_form_says(cells, options)
         expected, live = (cost(search_space, skeleton, architecture, live_only=live) for live in (False, True))
         assert count_params(network) == expected.params
         assert count_macs(network) == (live.macs, expected.macs)
+        pruned = built(search_space, skeleton, alone(search_space.without_dead_edges(architecture)))
+        assert (count_params(pruned), count_macs(pruned)) == (live.params, (live.macs, live.macs))
 
 
 @pytest.mark.parametrize(
