@@ -123,14 +123,16 @@ class _Expression:
         if not isinstance(call.func, ast.Name):
             raise self._malformed()
         name = call.func.id
-        return self._make(name, call)
+        metric: object = self._make(name, call)
+        if not isinstance(metric, Metric):
+            raise TypeError(
+                f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}."
+            )
+        return metric
 
-    def _make(self, name: str, call: ast.Call) -> Metric:
+    def _make(self, name: str, call: ast.Call) -> object:
         default = self.settings.get(name)
         kind = METRICS[name] if default is None else type(default)
-        if not (isinstance(kind, type) and issubclass(kind, Metric)):
-            found = kind.__name__ if isinstance(kind, type) else f"a {type(kind).__name__}"
-            raise TypeError(f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {found}.")
         hints = _hints(kind)
         values: dict[tuple[str, ...], Any] = {}
         for place, value in self._given(name, call, hints):
@@ -138,6 +140,11 @@ class _Expression:
                 raise ValueError(f"{place[-1]} of {name} must be given once, but got {self._source(call)!r}.")
             values[place] = value
         lacking = [key for key in _required(kind) if (key,) not in values and default is None]
+        if "context" in lacking:
+            raise TypeError(
+                f"The metric {name!r} must be a subclass of genas.metrics.Metric, or a function that makes one of its "
+                f"settings, but is a function of {' and '.join(lacking)}, which are the arguments of Metric.values."
+            )
         if lacking:
             example = f"{name}(angle)" if hints.get(lacking[0]) is Metric else f"{name}({lacking[0]}=...)"
             raise ValueError(f"{name} needs {' and '.join(lacking)}, as in '{example}', but got {self.text!r}.")

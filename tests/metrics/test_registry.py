@@ -46,7 +46,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))  # type: ignore[attr-defined]
     monkeypatch.setattr(METRICS, "_checked", set())
     module = ModuleType("acme_metrics")
-    vars(module).update(Depth=Depth, number=7, NotAMetric=dict, other=ModuleType, function=len)
+    vars(module).update(Depth=Depth, number=7, NotAMetric=dict, other=ModuleType, function=Depth.values)
     monkeypatch.setitem(sys.modules, "acme_metrics", module)
 
     def install(*offers: tuple[str, str]) -> None:
@@ -181,9 +181,11 @@ def test_what_is_no_metric_is_refused(offer) -> None:
     offer(("thing", "acme_metrics:NotAMetric"))
     with pytest.raises(TypeError, match=r"The metric 'thing' must be a subclass of genas.metrics.Metric, but is dict"):
         parse_metric("angle+thing")
-    offer(("length", "acme_metrics:function"))
-    with pytest.raises(TypeError, match=r"The metric 'length' must be a subclass of \S+, but is a builtin_function"):
-        parse_metric("length")
+    offer(("scores", "acme_metrics:function"))
+    with pytest.raises(
+        TypeError, match=r"'scores' must be a subclass of .*, but is a function of self and context and"
+    ):
+        parse_metric("scores")
 
 
 def test_two_packages_with_one_name_are_refused(offer) -> None:
