@@ -202,7 +202,8 @@ def labelled_metrics(metrics: str | Sequence[str] | None, join: Join, *, has_sup
         The metrics in their order.
 
     Raises:
-        ValueError: If one is misspelt or given twice.
+        KeyError: If there is no metric of that name.
+        ValueError: If one has another form or is given twice.
     """
     texts = (_DEFAULT_METRICS if has_supernet else ()) if metrics is None else metrics
     texts = split_expressions(texts) if isinstance(texts, str) else texts
