@@ -132,8 +132,9 @@ def test_every_preset_with_every_plug_in_runs_resumes_and_ends_in_a_valid_archit
     resumed.step()
     resumed.end_epoch()
     assert resumed.history == search.history
+    learnt = resumed.learnt()
     for key, tensor in search.learnt().items():
-        assert torch.equal(tensor, resumed.learnt()[key]), key
+        assert torch.equal(tensor, learnt[key]), key
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers

@@ -206,9 +206,10 @@ def test_the_first_step_by_hand(make: Make, data: ImageData) -> None:
     loss = objective.training_loss(objective.spread(reference.parts.relaxation.mixtures(search.alphas, 0.0)))
     slopes = torch.autograd.grad(loss, list(reference.network.parameters()))
     length = torch.sqrt(sum((slope**2).sum() for slope in slopes))
+    moved = dict(search.network.named_parameters())
     for (name, weight), slope in zip(weights.items(), slopes, strict=True):
         step = 0.025 * (slope * min(1.0, 5.0 / float(length)) + 3e-4 * weight)
-        torch.testing.assert_close(dict(search.network.named_parameters())[name].detach(), weight - step, msg=name)
+        torch.testing.assert_close(moved[name].detach(), weight - step, msg=name)
 
 
 def test_the_other_order_moves_the_weights_at_the_old_architecture(make: Make) -> None:
