@@ -86,6 +86,7 @@ def ranking_statistics(
     truth: ArrayLike,
     resamples: np.ndarray,
     settings: RankingSettings = RankingSettings(),
+    sampled: float = 0.0,
 ) -> dict[str, Estimate]:
     """All statistics of one metric against one column of truth.
 
@@ -94,6 +95,7 @@ def ranking_statistics(
         truth: True accuracies in percent, finite, shape ``(n,)``.
         resamples: From :func:`resample`, shape ``(count, n)``; none for no intervals.
         settings: Settings of the statistics.
+        sampled: Share of the population that the sample is, in [0, 1): see :func:`interval`.
 
     Returns:
         ``tau``, ``legacy_tau`` (without an interval: the order of a resample means nothing), ``spearman``, ``top_tau``,
@@ -114,7 +116,10 @@ def ranking_statistics(
     }
     found = {
         "tau": interval(
-            kendall_tau(score_levels, truth_levels), tau_of_resamples(score_levels, truth_levels, resamples), settings
+            kendall_tau(score_levels, truth_levels),
+            tau_of_resamples(score_levels, truth_levels, resamples),
+            settings,
+            sampled,
         ),
         "legacy_tau": Estimate(kendall_tau(score_levels, truth_levels, "legacy")),
         "regret": Estimate(regret(score_levels, truth)),
@@ -122,7 +127,7 @@ def ranking_statistics(
     }
     for name, statistic in by_order.items():
         again = [statistic(score_levels[rows], truth_levels[rows]) for rows in resamples]
-        found[name] = interval(statistic(score_levels, truth_levels), again, settings)
+        found[name] = interval(statistic(score_levels, truth_levels), again, settings, sampled)
     return {name: found[name] for name in STATISTICS}
 
 
@@ -229,21 +234,29 @@ def _others(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(len(numbers) - counts[numbers + 1])
 
 
-def interval(value: float, again: ArrayLike, settings: RankingSettings) -> Estimate:
-    """A statistic with the percentile interval of its resampled values, NaN left out.
+def interval(value: float, again: ArrayLike, settings: RankingSettings, sampled: float = 0.0) -> Estimate:
+    r"""A statistic with the percentile interval of its resampled values, NaN left out.
+
+    Of a population of :math:`N` of which :math:`n` are in the sample, drawn without replacement, chance concerns the
+    others only: the standard deviation of a mean, and so to first order that of every statistic here, is that of draws
+    from an endless population times :math:`\sqrt{1 - n / N}`, and the interval is narrowed by as much.
 
     Args:
         value: The statistic of the sample itself.
         again: The statistic of each resample, shape ``(count,)``.
         settings: Coverage of the interval.
+        sampled: Share of the population that the sample is, :math:`n / N`, in [0, 1).
 
     Returns:
         The estimate; without an interval where there is no value.
+
+    Reference:
+        Cochran, Sampling Techniques, 1977, section 2.6, for the correction.
     """
     known = np.asarray(again, dtype=np.float64)
     known = known[~np.isnan(known)]
     if math.isnan(value) or not len(known):
         return Estimate(value)
     outside = (1 - settings.level) / 2
-    low, high = np.quantile(known, [outside, 1 - outside])
-    return Estimate(value, float(low), float(high))
+    ends = value + math.sqrt(1 - sampled) * (np.quantile(known, [outside, 1 - outside]) - value)
+    return Estimate(value, float(ends[0]), float(ends[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,25 @@ def listed_folders(text: str) -> list[Path]:
         True
     """
     return [Path(name.strip()).expanduser() for name in text.split(",")]
+
+
+def folder_names(folders: Sequence[Path]) -> list[str]:
+    """What to call folders in results: their names, or their paths where a name does not tell them apart.
+
+    Args:
+        folders: The folders.
+
+    Returns:
+        A name for each.
+
+    Example:
+        >>> folder_names([Path("runs/a"), Path("runs/b")])
+        ['a', 'b']
+        >>> folder_names([Path("old/a"), Path("new/a"), Path("new/b")])[2]
+        'b'
+    """
+    names = [folder.name for folder in folders]
+    return [str(folder) if names.count(folder.name) > 1 else folder.name for folder in folders]
 
 
 def absolute_data(data: str, root: Path | None) -> str:

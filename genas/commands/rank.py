@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Literal
 import torch
 
 from genas.commands.evaluation import worker_pool
-from genas.commands.paths import absolute_data
+from genas.commands.paths import absolute_data, folder_names
 from genas.commands.ranking_plan import NO_RUN, RankingPlan, labelled_metrics, listed_runs
-from genas.commands.ranking_sample import Scorer, is_whole
+from genas.commands.ranking_sample import Scorer, sampled_share
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions
@@ -119,16 +120,17 @@ def rank(
     ):
         scorer = Scorer(known.space, plan.architectures, executor, progress)
         scored = scorer.scores(plan.recipes, plan.metrics, opened.scores, baselines=baselines)
-        whole = is_whole(known.space, plan.architectures)  # no sample, so nothing to infer from it
-        rankings = _rankings(plan, scored, resamples=0 if whole else statistics.resamples)
-        _conclude(opened, plan, rankings, whole=whole)
+        sampled = sampled_share(known.space, plan.architectures)
+        rankings = _rankings(plan, scored, sampled)
+        _conclude(opened, plan, rankings, sampled)
         if figures:
             _draw(opened, rankings, statistics.trained)
         say(f"\nresults: {opened.path}")
 
 
-def _rankings(plan: RankingPlan, scored: Sequence[ScoredMetric], *, resamples: int) -> list[Ranking]:
-    """One ranking for each column of truth; ``resamples`` is the number of the bootstrap's."""
+def _rankings(plan: RankingPlan, scored: Sequence[ScoredMetric], sampled: float) -> list[Ranking]:
+    """One ranking for each column of truth, of architectures that are a share of their space."""
+    resamples = 0 if sampled == 1 else plan.statistics.resamples  # nothing is to be inferred from a whole
     chosen = resample(len(plan.architectures), resamples, generator(plan.sample_seed, "ranking bootstrap"))
     return [
         Ranking.of(
@@ -138,14 +140,15 @@ def _rankings(plan: RankingPlan, scored: Sequence[ScoredMetric], *, resamples: i
             scored,
             chosen,
             plan.statistics,
+            sampled,
         )
         for column in plan.truth
     ]
 
 
-def _conclude(opened: Run, plan: RankingPlan, rankings: Sequence[Ranking], *, whole: bool) -> None:
+def _conclude(opened: Run, plan: RankingPlan, rankings: Sequence[Ranking], sampled: float) -> None:
     """Write and print the results."""
-    table, architectures, runs = plan.table, plan.architectures, list(map(str, plan.runs)) or [NO_RUN]
+    table, architectures, runs = plan.table, plan.architectures, folder_names(plan.runs) or [NO_RUN]
     agreement = Agreement.of([each.metric for each in rankings[0].metrics if not each.metric.is_baseline])
     result = {
         "space": table.space.name,
@@ -167,7 +170,7 @@ def _conclude(opened: Run, plan: RankingPlan, rankings: Sequence[Ranking], *, wh
         header, *rows = ranking.rows(plan.statistics)
         about = [f"{ranking.column}: {ranking.ceiling_text()}", ranking.ties_text()]
         say("\n" + "\n".join(filter(None, about)) + f"\n\n{text_table(header, rows)}")
-    say(f"\n{_legend(rankings[0].metrics, len(runs), plan.statistics, whole=whole)}")
+    say(f"\n{_legend(rankings[0].metrics, len(runs), plan.statistics, sampled)}")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")
 
@@ -180,14 +183,18 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
             draw_ranking(ranking, opened.figures / f"{name}.{suffix}", marked=marked)
 
 
-def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings, *, whole: bool) -> str:
+def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings, sampled: float) -> str:
     """Explanation of the signs that occur in the tables."""
     counts = {len(each.statistics) for each in metrics}
     level = f"{100 * statistics.level:g}%"
+    percent = math.floor(100 * sampled)
+    share = f", {percent}% of the space" if percent else ""
     sentences = {
         f"±: standard deviation over {supernets} supernets.": supernets in counts and supernets > 1,
-        f"[ ]: {level} bootstrap intervals over architectures.": 1 in counts and statistics.resamples > 0 and not whole,
-        "The whole space is ranked, no sample of it: no intervals.": 1 in counts and whole,
+        f"[ ]: {level} bootstrap intervals over architectures{share}.": (
+            1 in counts and statistics.resamples > 0 and sampled < 1
+        ),
+        "The whole space is ranked, no sample of it: no intervals.": 1 in counts and sampled == 1,
         "*: a baseline, more is better.": any(each.metric.is_baseline for each in metrics),
         "Regret in percentage points; failed: not finite, ranked last.": True,
     }

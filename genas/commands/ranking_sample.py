@@ -73,20 +73,22 @@ def sample(
     return sorted(pool[place] for place in chosen)
 
 
-def is_whole(space: SearchSpace, architectures: Sequence[Architecture]) -> bool:
-    """Whether a sample leaves nothing of its space to chance: it has an architecture of each isomorphism class.
+def sampled_share(space: SearchSpace, architectures: Sequence[Architecture]) -> float:
+    """Share of its space that a sample is.
 
     Args:
         space: The space.
-        architectures: Of that space.
+        architectures: Distinct ones of that space.
 
     Returns:
-        Whether it has; ``False`` for spaces that are too large to be listed.
+        That of the isomorphism classes, if the sample has each at most once, else that of the architectures; 1 if every
+        class is there, so that nothing is left to chance; 0 for spaces that are too large to be listed.
     """
     if not is_listable(space):
-        return False
-    known = set(map(space.unique_key, architectures))
-    return all(space.unique_key(each) in known for each in all_architectures(space))
+        return 0.0
+    everything = all_architectures(space)
+    sampled, classes = len(set(map(space.unique_key, architectures))), len(set(map(space.unique_key, everything)))
+    return sampled / classes if sampled in (len(architectures), classes) else len(architectures) / len(everything)
 
 
 @final

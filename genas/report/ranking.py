@@ -134,6 +134,7 @@ class Ranking:
         metrics: Sequence[ScoredMetric],
         resamples: np.ndarray,
         settings: RankingSettings,
+        sampled: float = 0.0,
     ) -> Ranking:
         """Compute all statistics.
 
@@ -144,13 +145,15 @@ class Ranking:
             metrics: The scores.
             resamples: From :func:`genas.metrics.resample`.
             settings: Settings of the statistics.
+            sampled: Share of their space that the architectures are, in [0, 1).
 
         Returns:
             The ranking.
         """
         ranked = [
             RankedMetric(
-                metric, tuple(ranking_statistics(scores, truth, resamples, settings) for scores in metric.scores)
+                metric,
+                tuple(ranking_statistics(scores, truth, resamples, settings, sampled) for scores in metric.scores),
             )
             for metric in metrics
         ]

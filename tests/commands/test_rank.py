@@ -18,7 +18,7 @@ from genas.cli import main
 from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.ranking_plan import other_data, split_expressions
-from genas.commands.ranking_sample import is_whole, sample
+from genas.commands.ranking_sample import sample, sampled_share
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
 from genas.scores import ScoreStore
@@ -124,7 +124,7 @@ def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.Captur
     (folder,) = (own / "rankings").iterdir()
     assert folder.name.startswith("made-up-12-")
     found, columns = result(folder), scores(folder)
-    assert (found["architectures"], found["runs"], found["space"]) == (12, [str(own)], "nasbench201")
+    assert (found["architectures"], found["runs"], found["space"]) == (12, [own.name], "nasbench201")
     fingerprint = load_table(table).fingerprint
     assert found["table"] == {"name": "made-up", "source": "made up", "checksum": "0123", "fingerprint": fingerprint}
     (ranking,) = found["rankings"]
@@ -232,11 +232,11 @@ def test_several_supernets_have_mean_and_standard_deviation(
     (angle, *_) = result(tmp_path / "both")["rankings"][0]["metrics"]
     assert angle["mean"]["tau"] == pytest.approx(np.mean(singles))
     assert angle["std"]["tau"] == pytest.approx(np.std(singles, ddof=1))
-    assert [each["run"] for each in angle["supernets"]] == list(map(str, supernets))
+    assert [each["run"] for each in angle["supernets"]] == [each.name for each in supernets]
     printed = capsys.readouterr().out
     assert "±: standard deviation over 2 supernets." in printed
     assert f"{np.mean(singles):.3f} ± {np.std(singles, ddof=1):.3f}" in printed
-    assert f"angle of {supernets[1]}" in scores(tmp_path / "both")
+    assert f"angle of {supernets[1].name}" in scores(tmp_path / "both")
 
 
 def test_workers_give_the_same_result(
@@ -375,16 +375,27 @@ def test_a_whole_space_has_no_intervals(tmp_path: Path, capsys: pytest.CaptureFi
     classes = list({SPACE.unique_key(each): each for each in SPACE.architectures()}.values())
     accuracies = np.linspace(0, 100, len(classes))
     for rows, whole in ((len(classes), True), (len(classes) - 1, False)):
-        assert is_whole(SPACE, classes[:rows]) is whole
+        assert sampled_share(SPACE, classes[:rows]) == pytest.approx(rows / len(classes))
         path, out = tmp_path / f"{rows}.npz", tmp_path / str(rows)
         Table(SPACE, "t", "", "", classes[:rows], {TEST: accuracies[:rows]}, isomorphic=True).save(path)
         words = ["--table", path, "--out", out, "--samples", "all", "--resamples", "5", "--no-figures"]
         assert run("rank", "none", *words, "--workers", "1", "--device", "cpu") == 0
         text = capsys.readouterr().out
-        assert ("no intervals" in text, "bootstrap intervals" in text) == (whole, not whole)
+        intervals = "bootstrap intervals over architectures, 99% of the space." in text
+        assert ("no intervals" in text, intervals) == (whole, not whole)
         (first, *_) = result(out)["rankings"][0]["metrics"]
-        assert (first["supernets"][0]["tau"]["low"] is None) is whole
-    assert not is_whole(space("darts"), [space("darts").sample(np.random.default_rng(0))])
+        tau = first["supernets"][0]["tau"]
+        assert (tau["low"] is None) is whole
+        assert whole or tau["high"] - tau["low"] < 0.001, "one cell of thousands is left to chance"
+
+
+def test_the_share_of_a_sample() -> None:
+    cells = list(SPACE.architectures())
+    classes = list({SPACE.unique_key(each): each for each in cells}.values())
+    assert sampled_share(SPACE, classes[:100]) == 100 / 6466
+    assert sampled_share(SPACE, cells[:5000]) == 5000 / 15_625, "some are isomorphic, so cells were drawn"
+    assert sampled_share(SPACE, classes) == sampled_share(SPACE, cells) == 1
+    assert sampled_share(space("darts"), [space("darts").sample(np.random.default_rng(0))]) == 0
 
 
 def test_a_training_counts_once_unless_all_its_cells_are_asked_for(

@@ -10,6 +10,7 @@ from scipy import stats
 
 from genas.metrics.bootstrap import (
     STATISTICS,
+    Estimate,
     RankingSettings,
     concordance,
     interval,
@@ -116,6 +117,25 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         low, high = np.quantile(tau_of_resamples(scores, truth, resample(n, 200, rng)), [0.05, 0.95])
         covered += low <= tau <= high
     assert 0.85 < covered / 300 < 0.95
+
+
+def test_intervals_of_most_of_a_population_cover_its_statistic_as_often() -> None:
+    """Of 80 that are all there is, 60 are known; without the correction the intervals would cover it always."""
+    rng, counts, population = np.random.default_rng(0), {0.0: 0, 0.75: 0}, sample(80)
+    tau = kendall_tau(*population)
+    for _ in range(200):
+        scores, truth = (each[rows] for rows in [rng.permutation(80)[:60]] for each in population)
+        again = tau_of_resamples(scores, truth, resample(60, 200, rng))
+        for sampled in counts:
+            found = interval(kendall_tau(scores, truth), again, RankingSettings(level=0.9), sampled)
+            counts[sampled] += found.low <= tau <= found.high
+    assert counts[0.0] > 198
+    assert 0.85 < counts[0.75] / 200 < 0.95
+
+
+def test_the_correction_halves_an_interval_where_three_quarters_are_known() -> None:
+    found = interval(0.5, np.linspace(0, 1, 101), RankingSettings(level=0.8), 0.75)
+    assert found == Estimate(0.5, pytest.approx(0.3), pytest.approx(0.7))
 
 
 def test_the_same_seed_gives_the_same_resamples() -> None:
