@@ -24,7 +24,9 @@ _COLUMNS = 4
 def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, marked: int = 10) -> None:
     """Draw one panel per metric: its scores on the x-axis, the true accuracy on the y-axis, a point per architecture.
 
-    Over several supernets it shows the scores of the first; the titles have mean and standard deviation of all.
+    Over several supernets it shows the scores of the first; the titles have mean and standard deviation of all. What
+    lies far below the others, as the accuracy of disconnected cells does, is drawn hollow at the edge, so that it does
+    not squeeze the rest.
 
     Args:
         ranking: The ranking.
@@ -76,7 +78,18 @@ def _title(ranking: Ranking, marked: int) -> str:
     several = max(len(each.metric.scores) for each in ranking.metrics)
     points = f"; points: the first of {several} supernets, τ: mean ± standard deviation of all" if several > 1 else ""
     best = f"; red: the {marked} best-scored" if 0 < marked < len(ranking.truth) else ""
-    return f"{len(ranking.truth)} architectures{ceiling}{points}{best}"
+    drawn = [ranking.truth, *(each.metric.scores[0] for each in ranking.metrics)]
+    far = "; hollow: lower still" if any((values < _least(values)).any() for values in drawn) else ""
+    return f"{len(ranking.truth)} architectures{ceiling}{points}{best}{far}"
+
+
+def _least(values: np.ndarray) -> float:
+    """The least value to be drawn in its place: Tukey's outer fence, below which values are far out."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return -math.inf
+    lower, upper = np.quantile(known, [0.25, 0.75])
+    return float(lower - 3 * (upper - lower)) if upper > lower else -math.inf
 
 
 def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int) -> None:
@@ -84,9 +97,13 @@ def _draw_panel(axes: Axes, metric: RankedMetric, truth: np.ndarray, marked: int
     known = np.flatnonzero(~np.isnan(scores))
     size = float(np.clip(1500 / max(len(known), 1), 1.0, 14.0))
     best = known[np.argsort(-scores[known], kind="stable")[:marked]]
-    # Thousands of points would make a huge vector picture.
-    axes.scatter(scores[known], truth[known], s=size, color=_POINT, alpha=0.35, linewidths=0, rasterized=True)
-    axes.scatter(scores[best], truth[best], s=max(size, 9.0), color=_BEST, linewidths=0, rasterized=True)
+    across, up = (np.maximum(values, _least(values)) for values in (scores, truth))
+    is_far = (across > scores) | (up > truth)
+    for rows, area, color, alpha in ((known, size, _POINT, 0.35), (best, max(size, 9.0), _BEST, 1.0)):
+        near, far = rows[~is_far[rows]], rows[is_far[rows]]
+        # Thousands of points would make a huge vector picture.
+        axes.scatter(across[near], up[near], s=area, color=color, alpha=alpha, linewidths=0, rasterized=True)
+        axes.scatter(across[far], up[far], s=area, facecolors="none", edgecolors=color, linewidths=0.4, rasterized=True)
     axes.set_title(
         f"{shortened(metric.metric.label)}\nτ = {metric.text('tau', interval=True)}",
         size=8,

@@ -233,7 +233,9 @@ def found() -> Ranking:
 def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Ranking) -> None:
     figure = ranking_figure(found, marked=2)
     assert len(figure.axes) == 6
-    points, best = figure.axes[0].collections
+    points, far, best, far_best = figure.axes[0].collections
+    assert not len(far.get_offsets())
+    assert not len(far_best.get_offsets())
     np.testing.assert_array_equal(points.get_offsets(), np.stack([NOISY[:7], TRUTH[:7]], axis=1))
     assert {tuple(row) for row in best.get_offsets()} == {(6.0, 96.0), (5.0, 94.0)}
     assert f"τ = {found.metrics[0].text('tau', interval=True)}" in figure.axes[0].get_title()
@@ -244,8 +246,22 @@ def test_the_figure_has_a_panel_per_metric_with_every_architecture(found: Rankin
 
 def test_the_best_are_marked_where_the_first_have_no_score() -> None:
     scores = np.array([np.nan, np.nan, *NOISY[2:7], 0.5])
-    _, best = ranking_figure(ranking(ScoredMetric("late", False, (scores,))), marked=2).axes[0].collections
+    _, _, best, _ = ranking_figure(ranking(ScoredMetric("late", False, (scores,))), marked=2).axes[0].collections
     assert {tuple(row) for row in best.get_offsets()} == {(6.0, TRUTH[6]), (5.0, TRUTH[4])}
+
+
+def test_what_lies_far_below_is_drawn_hollow_at_the_edge() -> None:
+    """The scores have the quartiles 1.75 and 5.25, so that what is below 1.75 - 3 * 3.5 is far out."""
+    at, below = (ScoredMetric("a", False, (np.array([least, *UP[1:]]),)) for least in (-8.75, -8.76))
+    figures = [ranking_figure(ranking(metric), marked=1) for metric in (at, below)]
+    (all_near, none, *_), (points, far, best, far_best) = (figure.axes[0].collections for figure in figures)
+    assert (len(all_near.get_offsets()), len(none.get_offsets())) == (8, 0)
+    np.testing.assert_array_equal(points.get_offsets(), np.stack([UP, TRUTH], axis=1)[1:])
+    np.testing.assert_array_equal(far.get_offsets(), [[-8.75, TRUTH[0]]])
+    assert far.get_facecolor().size == 0
+    assert (len(best.get_offsets()), len(far_best.get_offsets())) == (1, 0)
+    titles = [figure.texts[0].get_text() for figure in figures]
+    assert titles == [f"8 architectures; red: the 1 best-scored{more}" for more in ("", "; hollow: lower still")]
 
 
 def test_a_panel_says_the_unit_of_the_scores() -> None:
