@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
+from genas.metrics import Context, Measurement, Metric
 from genas.search import Constraint, RandomSearch, Searcher
-from genas.spaces import SPACES, NASBench201, SearchSpace, space
-from genas.testing import SearcherContract, SpaceContract, refuses
+from genas.spaces import SPACES, Architecture, NASBench201, SearchSpace, space
+from genas.testing import MetricContract, SearcherContract, SpaceContract, refuses
 
 for _name in SPACES:
     globals()[f"Test_{_name}"] = type(f"Test_{_name}", (SpaceContract,), {"make": lambda _, name=_name: space(name)})
@@ -132,6 +136,117 @@ def test_searcher_contract_catches(methods: dict[str, Callable], test: str) -> N
     with pytest.raises(AssertionError):
         getattr(SearcherUnderTest(**methods), test)()
     getattr(SearcherUnderTest(), test)()
+
+
+@dataclass(frozen=True)
+class Genes(Measurement):
+    """Numbers of an architecture that need no network."""
+
+    columns = ("product", "sum")
+
+    def run(self, context: Context, architecture: Architecture) -> tuple[float, float]:
+        return float(np.prod(architecture)), float(sum(architecture))
+
+
+class Sums(Metric):
+    """A metric that passes; the plug-ins below differ from it in one thing."""
+
+    name = "sums"
+    measurements = (Genes(),)
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        return context.measure(Genes(), architectures)[:, 1]
+
+
+class Sloppy(Genes):
+    columns = ("sum", "sum")
+
+
+class Thawed(Measurement):
+    columns = ("sum",)
+
+    def run(self, context: Context, architecture: Architecture) -> tuple[float]:
+        return (0.0,)
+
+
+def measured_too(metric: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    return context.measure(Genes(), [*architectures, (4, 4, 4, 4, 4, 4)])[:-1, 1]
+
+
+def global_noise(_: Metric, __: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    return torch.rand(len(architectures)).numpy()
+
+
+def trained(_: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    context.supernet.train()
+    return np.arange(len(architectures), dtype=float)
+
+
+def nudged(_: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    with torch.no_grad():
+        context.initial.head.classifier.weight += 1
+    return np.arange(len(architectures), dtype=float)
+
+
+def differentiated(_: Metric, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    context.supernet.head.classifier.weight.sum().backward()
+    return np.arange(len(architectures), dtype=float)
+
+
+def ranked(_: Metric, __: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+    return np.arange(len(architectures), dtype=float)
+
+
+class Doubled(Sums):
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        return 2 * super().values(context, architectures)
+
+
+class Renamed(Sums):
+    measurements = (Sloppy(),)
+
+
+class MetricUnderTest(MetricContract):
+    def __init__(self, **members: object) -> None:
+        self.kind = type("Bad", (Sums,), members)
+        globals()["Bad"] = self.kind  # where pickle looks for it
+        self.kind.__module__ = __name__
+
+    def make(self) -> Metric:
+        return self.kind()
+
+
+@pytest.mark.parametrize(
+    ("members", "test"),
+    [
+        ({"name": "my sums"}, "test_describes_itself"),
+        ({"scale": 0.0}, "test_describes_itself"),
+        ({"cost_hint": "cheap"}, "test_describes_itself"),
+        ({"values": lambda _, __, several: np.ones(len(several))}, "test_every_architecture_has_a_score"),
+        ({"values": lambda _, __, several: np.full(len(several), np.nan)}, "test_every_architecture_has_a_score"),
+        ({"values": global_noise}, "test_scores_depend_on_nothing_else"),
+        ({"values": ranked}, "test_neither_order_nor_company_matters"),
+        ({"values": trained}, "test_the_supernet_stays_as_it_is"),
+        ({"values": nudged}, "test_the_supernet_stays_as_it_is"),
+        ({"values": differentiated}, "test_the_supernet_stays_as_it_is"),
+        ({"measurements": ()}, "test_needs_are_all_that_is_measured"),
+        ({"values": measured_too}, "test_needs_are_all_that_is_measured"),
+        ({"measurements": (Sloppy(),)}, "test_measurements_can_be_kept"),
+        ({"__reduce__": lambda _: (Doubled, ())}, "test_travels_to_other_processes"),
+        ({"__reduce__": lambda _: (Renamed, ())}, "test_travels_to_other_processes"),
+    ],
+)
+def test_metric_contract_catches(members: dict[str, object], test: str) -> None:
+    with pytest.raises(AssertionError):
+        getattr(MetricUnderTest(**members), test)()
+    getattr(MetricUnderTest(), test)()
+
+
+def test_metric_contract_lets_errors_through() -> None:
+    with pytest.raises(TypeError, match="must be a frozen dataclass"):
+        MetricUnderTest(measurements=(Thawed(),)).test_measurements_can_be_kept()
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        MetricUnderTest(__getstate__=lambda _: lambda: 0).test_travels_to_other_processes()
 
 
 def test_refuses_wants_the_error_and_its_words() -> None:

@@ -1,23 +1,22 @@
-"""Tiny supernets made by hand, nothing trained, nothing on disk: random weights, images whose class is their colour."""
+"""Contexts of tiny supernets, and metrics from tables."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor, nn
 
-from genas.data import ImageData, Split
 from genas.metrics import Context, Measurement, Metric, ScoringSettings
 from genas.scores import ScoreStore
 from genas.spaces import Architecture, SearchSpace, space
-from genas.supernet import Calibration, CellNetwork
-from genas.supernet.project import SupernetConfig, TrainedSupernet
+from genas.supernet import Calibration
+from genas.supernet.project import TrainedSupernet
+from genas.testing import tiny_supernet
 
 MakeTrained = Callable[..., TrainedSupernet]
 MakeContext = Callable[..., Context]
@@ -27,73 +26,16 @@ Draw = Callable[..., list[Architecture]]
 # ----------------------------------------------------------------------------------------------------------- supernets
 
 
-def _data(train: int, valid: int, classes: int, size: int, channels: int) -> ImageData:
-    rng = np.random.default_rng(7)
-    colours = rng.integers(60, 196, size=(classes, 1, 1, 3))
-
-    def split(count: int) -> Split:
-        labels = rng.permutation(np.arange(count) % classes)
-        pixels = colours[labels] + rng.integers(-60, 60, size=(count, size, size, 3))
-        return Split.from_arrays(pixels[..., :channels].clip(0, 255).astype(np.uint8), labels.astype(np.int64))
-
-    names = tuple(f"class {k}" for k in range(classes))
-    mean, std = (0.5, 0.4, 0.6), (0.25, 0.2, 0.3)
-    return ImageData(
-        "colours", names, mean[:channels], std[:channels], split(train), split(valid), None, True, 1, "synthetic"
-    )
-
-
-def _network(search_space: SearchSpace, skeleton: Any, seed: int, dtype: torch.dtype) -> CellNetwork:
-    """A network that no part can leave unnoticed: BN weights, biases and (stale) statistics are random as well.
-
-    The classifier is large, so that the losses of architectures spread out.
-    """
-    network = CellNetwork.initialised(search_space, skeleton, seed).to(dtype)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                if module.affine:
-                    module.weight.uniform_(0.5, 1.5, generator=generator)
-                    module.bias.normal_(generator=generator)
-                module.running_mean.normal_(generator=generator)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.5, 1.5, generator=generator)  # type: ignore[union-attr]
-        network.head.classifier.weight *= 4
-    return network.eval()
-
-
-def _make_trained(
-    name: str = "nasbench201",
-    *,
-    channels: int = 2,
-    cells: int | None = None,
-    size: int = 8,
-    classes: int = 6,
-    train: int = 40,
-    valid: int = 30,
-    seed: int = 0,
-    precision: torch.dtype = torch.float64,
-    **options: Any,
-) -> TrainedSupernet:
-    search_space = space(name)
-    depth = (1 if name == "nasbench201" else 4) if cells is None else cells  # normal, two reductions, normal
-    skeleton = replace(search_space.supernet_skeleton(classes, size, channels=channels, cells=depth), **options)
-    stored = torch.promote_types(precision, torch.float32)
-    initial, network = (_network(search_space, skeleton, 2 * seed + k, stored) for k in range(2))
-    data = _data(train, valid, classes, size, skeleton.image_channels)
-    return TrainedSupernet(SupernetConfig(space=name), network, initial, data, precision)
-
-
 @pytest.fixture
 def make_trained() -> MakeTrained:
     """Makes a supernet whose weights a test may change."""
-    return _make_trained
+    return tiny_supernet
 
 
 @pytest.fixture(scope="session")
 def shared_trained() -> MakeTrained:
     """As ``make_trained``, but made once for all tests: for those that change nothing."""
-    return functools.cache(_make_trained)
+    return functools.cache(tiny_supernet)
 
 
 # ------------------------------------------------------------------------------------------------------------ contexts

@@ -1,29 +1,19 @@
-"""Conformance suites: inherit one, define ``make``, and pytest runs the tests that every such plug-in must pass.
-
-Example::
-
-    class TestMySearcher(SearcherContract):
-        def make(self, space, seed, constraint):
-            return MySearcher(space, seed=seed, constraint=constraint)
-"""
+"""Tests that every search space must pass."""
 
 from __future__ import annotations
 
 import abc
-import contextlib
 import itertools
 import math
 import pickle
-import random
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from genas.errors import InfeasibleError
-from genas.search import Constraint, Searcher
 from genas.seeding import generator
-from genas.spaces import Architecture, Cost, NASBench201, SearchSpace, Skeleton
+from genas.spaces import Architecture, SearchSpace, Skeleton
+from genas.testing.global_generators import check_globals_do_not_matter
+from genas.testing.refusals import refuses
 
 _FEW = 20_000
 
@@ -195,7 +185,7 @@ class SpaceContract(abc.ABC):
             moves = [space.sample(rng), space.mutate(parents[0], rng), space.crossover(parents[0], parents[1], rng)]
             return [*moves, space.repair([choices[-1] for choices in space.choices], rng)]
 
-        _check_globals_do_not_matter(draws)
+        check_globals_do_not_matter(draws)
 
     def test_travels_to_other_processes(self) -> None:
         """A pickled copy is the same space."""
@@ -205,155 +195,9 @@ class SpaceContract(abc.ABC):
         assert [copy.sample(generator(5)) for _ in range(3)] == [space.sample(generator(5)) for _ in range(3)]
 
 
-class SearcherContract(abc.ABC):
-    """Tests for every searcher. They use NAS-Bench-201's cells with cheap scores."""
-
-    @abc.abstractmethod
-    def make(self, space: SearchSpace, seed: int, constraint: Constraint | None) -> Searcher:
-        """Return a fresh searcher that makes between 100 and 2,000 evaluations."""
-
-    def run(self, seed: int = 0, constraint: Constraint | None = None) -> tuple[Searcher, list[list[Architecture]]]:
-        """Run a searcher to its end.
-
-        Args:
-            seed: Seed of the searcher.
-            constraint: Constraint of the searcher.
-
-        Returns:
-            The finished searcher and the batches that it asked.
-        """
-        searcher = self.make(NASBench201(), seed, constraint)
-        batches: list[list[Architecture]] = []
-        while batch := searcher.ask():
-            assert len(batches) < 2000, "the searcher does not end"
-            batches.append(batch)
-            searcher.tell(batch, [_score(architecture) for architecture in batch])
-        return searcher, batches
-
-    def test_same_seed_same_asks(self) -> None:
-        """The seed alone determines the search, not the global generators."""
-        _check_globals_do_not_matter(lambda: self.run(seed=0)[1])
-        assert self.run(seed=0)[1] != self.run(seed=1)[1]
-
-    def test_asks_valid_architectures_once(self) -> None:
-        """No architecture is asked twice, and the budget is kept."""
-        searcher, batches = self.run(seed=2)
-        asked = list(itertools.chain.from_iterable(batches))
-        assert all(NASBench201().check(architecture) == architecture for architecture in asked)
-        assert len(set(asked)) == len(asked) >= 100
-        assert searcher.budget is None or len(asked) <= searcher.budget
-
-    def test_says_why_it_ended(self) -> None:
-        """``finished_because`` is set at the end, after which nothing more is asked."""
-        assert self.make(NASBench201(), 0, None).finished_because is None
-        searcher, _ = self.run(seed=3)
-        assert searcher.finished_because
-        assert searcher.ask() == []
-
-    def test_order_of_telling_does_not_matter(self) -> None:
-        """Scores may come in any order, as from parallel workers."""
-        searcher = self.make(NASBench201(), 0, None)
-        for batch in self.run(seed=0)[1]:
-            assert searcher.ask() == batch
-            searcher.tell(batch[::-1], [_score(architecture) for architecture in batch[::-1]])
-
-    def test_failed_evaluations_do_not_stop_it(self) -> None:
-        """The search goes on after NaN scores, even if all scores are NaN."""
-        for divisor in (1, 2):
-            searcher = self.make(NASBench201(), 4, None)
-            asked = 0
-            while batch := searcher.ask():
-                searcher.tell(batch, [_score(arch) if sum(arch) % divisor else np.nan for arch in batch])
-                asked += len(batch)
-            assert asked >= 100
-
-    def test_ask_and_tell_take_turns(self) -> None:
-        """Calls out of turn and incomplete scores raise errors, after which the search can go on."""
-        searcher = self.make(NASBench201(), 0, None)
-        with refuses(RuntimeError, "Ask"):
-            searcher.tell([], [])
-        batch = searcher.ask()
-        with refuses(RuntimeError, "Tell the scores of the last ask first"):
-            searcher.ask()
-        with refuses(ValueError, "shape"):
-            searcher.tell(batch, [0.0] * (len(batch) + 1))
-        with refuses(ValueError, "of the last ask"):
-            searcher.tell(batch[1:], [0.0] * (len(batch) - 1))
-        with refuses(ValueError, "of the last ask"):
-            searcher.tell([*batch, batch[0]], [0.0] * (len(batch) + 1))
-        searcher.tell(batch, [0.0] * len(batch))
-        assert searcher.ask()
-
-    def test_keeps_the_constraint_to_the_last_architecture(self) -> None:
-        """With 40 architectures allowed, the search ends without asking any other."""
-        constraint = Constraint(_position_cost, max_macs=40)
-        searcher, batches = self.run(seed=5, constraint=constraint)
-        asked = list(itertools.chain.from_iterable(batches))
-        assert all(constraint.allows(architecture) for architecture in asked)
-        assert 0 < len(set(asked)) == len(asked) <= 40
-        assert searcher.finished_because
-
-    def test_infeasible_constraint_is_an_error(self) -> None:
-        """With no architecture allowed, the first ask says what the smallest one costs."""
-        searcher = self.make(NASBench201(), 0, Constraint(lambda _: Cost(macs=1001), max_macs=1000))
-        with refuses(InfeasibleError, "macs <= 1,000", "1,001"):
-            searcher.ask()
-
-
-@contextlib.contextmanager
-def refuses(kind: type[Exception], *words: str) -> Iterator[None]:
-    """Check that the block raises an error whose message contains all these words.
-
-    Args:
-        kind: Class of the error.
-        *words: Words that the message must contain.
-
-    Raises:
-        AssertionError: If nothing is raised, or the message lacks a word.
-    """
-    try:
-        yield
-    except kind as error:
-        missing = [word for word in words if word not in str(error)]
-        if missing:
-            raise AssertionError(f"the message must contain {missing}, but is: {error}") from error
-    else:
-        raise AssertionError(f"expected a {kind.__name__}, but nothing was raised.")
-
-
 def _accepts(check: Callable[[Architecture], object], genes: Architecture) -> bool:
     try:
         check(genes)
     except ValueError:
         return False
     return True
-
-
-def _check_globals_do_not_matter(draw: Callable[[], Any]) -> None:
-    """Check that a draw neither depends on the global generators nor changes them."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        results = []
-        for seed in (1, 2):
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            before = _global_states()
-            results.append(draw())
-            assert before == _global_states(), "a global generator was used or left changed"
-        assert results[0] == results[1]
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
-def _global_states() -> tuple[object, str]:
-    return random.getstate(), str(np.random.get_state(legacy=False))  # noqa: NPY002
-
-
-def _score(architecture: Architecture) -> float:
-    return float(sum(gene == 3 for gene in architecture)) + 0.01 * architecture[0]
-
-
-def _position_cost(architecture: Architecture) -> Cost:
-    """Return one more than the position in lexicographic order."""
-    return Cost(macs=1 + int("".join(map(str, architecture)), base=5))

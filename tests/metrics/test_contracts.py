@@ -1,0 +1,25 @@
+"""Every metric against the conformance suite."""
+
+from __future__ import annotations
+
+from genas.metrics import METRICS, parse_metric
+from genas.testing import MetricContract
+
+SMALL = "(channels=4, cells=1)"
+EXPRESSIONS = {
+    **{name: name for name in METRICS if name not in ("table", "neighborhood")},
+    **{name: name + SMALL for name in ("naswot", "synflow", "log_synflow", "grad_norm", "jacob_cov")},
+    "mean_angle": "neighborhood(angle)",
+    "random_neighbors": "neighborhood(params, samples=4, distance=2, aggregate=median)",
+    "hessian_flatness": "flatness(kind=hessian)",
+}
+
+
+for _name, _expression in EXPRESSIONS.items():
+    globals()[f"Test_{_name}"] = type(
+        f"Test_{_name}", (MetricContract,), {"make": lambda _, expression=_expression: parse_metric(expression)}
+    )
+
+
+def test_the_loop_above_saw_the_metrics() -> None:
+    assert {"Test_angle", "Test_flatness", "Test_naswot", "Test_macs", "Test_mean_angle"} <= set(globals())
