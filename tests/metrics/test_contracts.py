@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
 from genas.metrics import METRICS, parse_metric
 from genas.testing import MetricContract
 
@@ -23,3 +29,15 @@ for _name, _expression in EXPRESSIONS.items():
 
 def test_the_loop_above_saw_the_metrics() -> None:
     assert {"Test_angle", "Test_flatness", "Test_naswot", "Test_macs", "Test_mean_angle"} <= set(globals())
+
+
+def test_the_metric_of_the_contributing_guide_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [each for each in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "WorstAccuracy" in each]
+    (tmp_path / "worst_of_the_guide.py").write_text("\n".join(blocks), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    suite = importlib.import_module("worst_of_the_guide").TestWorstAccuracy()
+    tests = [name for name in dir(suite) if name.startswith("test_")]
+    assert len(tests) == 8
+    for name in tests:
+        getattr(suite, name)()
