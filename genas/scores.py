@@ -161,9 +161,9 @@ class ScoreStore:
         except sqlite3.ProgrammingError:  # a wrong call, such as from another thread, says nothing about the file
             raise
         except sqlite3.OperationalError as error:
-            raise RunError(
-                f"The score store {self._path} cannot be used: {error}. Check its folder, rights and disk."
-            ) from error
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the low byte, without the details
+            cure = "Wait for the other process to end" if is_busy else "Check its folder, rights and disk"
+            raise RunError(f"The score store {self._path} cannot be used: {error}. {cure}.") from error
         except (sqlite3.DatabaseError, ValueError) as error:  # the latter from what cannot be read back
             raise RunError(
                 f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genas.metrics.angle import Angle, AngleTable, angle_table
-from genas.metrics.base import Measurement, Metric, Needs, needs_of
+from genas.metrics.base import Measurement, Metric, Needs, lacking, needs_of, within
 from genas.metrics.baselines import Count, LiveEdges, Random
 from genas.metrics.bootstrap import STATISTICS, Estimate, RankingSettings, ranking_statistics, resample
 from genas.metrics.combination import POOL_JOINS, Combined, Join, Term
@@ -71,6 +71,7 @@ __all__ = [
     "ceiling_tau",
     "flatness",
     "kendall_tau",
+    "lacking",
     "needs_of",
     "noise_ceiling",
     "parse_metric",
@@ -86,4 +87,5 @@ __all__ = [
     "tau_of_seeds",
     "top_curvature",
     "top_tau",
+    "within",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, final
 
@@ -190,17 +190,44 @@ class Metric(abc.ABC):
 
 def _prepare(context: Context, needs: Needs) -> None:
     """Make the measurements that the store lacks, architecture by architecture, so that they share the subnet."""
+    for architecture, measurements in lacking(context, needs).items():
+        context.prepare(measurements, [architecture])
+
+
+def lacking(context: Context, needs: Needs) -> Needs:
+    """The measurements that are not in the store of a context.
+
+    Args:
+        context: The context.
+        needs: Measurements of each architecture.
+
+    Returns:
+        The missing ones, of the representatives of these architectures.
+    """
     wanted: defaultdict[Measurement, list[Architecture]] = defaultdict(list)
     for architecture, measurements in needs.items():
         for measurement in measurements:
             wanted[measurement].append(architecture)
+    missing: defaultdict[Architecture, list[Measurement]] = defaultdict(list)
     # Asked once per measurement: where all are stored, asking for each architecture takes longer than the scores.
-    missing = {measurement: set(context.missing(measurement, members)) for measurement, members in wanted.items()}
-    if not any(missing.values()):
-        return
-    for architecture, measurements in needs.items():
-        lacking = [each for each in measurements if each.representative(context.space, architecture) in missing[each]]
-        context.prepare(lacking, [architecture])
+    for measurement, members in wanted.items():
+        for architecture in context.missing(measurement, members):
+            missing[architecture].append(measurement)
+    return {architecture: tuple(measurements) for architecture, measurements in missing.items()}
+
+
+def within(metric: Metric) -> Iterator[Metric]:
+    """A metric and all that it is made of.
+
+    Args:
+        metric: The metric.
+
+    Yields:
+        It first, then its parts with theirs.
+    """
+    yield metric
+    for part in metric.parts:
+        yield from within(part)
 
 
 def needs_of(metrics: Iterable[Metric], context: Context, architectures: Sequence[Architecture]) -> Needs:

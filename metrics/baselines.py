@@ -32,6 +32,10 @@ class Count(Metric):
     operation: str = "nor_conv_3x3"
     live: bool = False
 
+    def __post_init__(self) -> None:
+        if self.live and self.operation == "none":
+            raise ValueError("count(operation=none, live=True) is 0 always, as none ends every path; leave out live.")
+
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The number for each architecture.
 

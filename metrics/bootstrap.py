@@ -121,7 +121,7 @@ def ranking_statistics(
             settings,
             sampled,
         ),
-        "legacy_tau": Estimate(kendall_tau(score_levels, truth_levels, "legacy")),
+        "legacy_tau": Estimate(kendall_tau(scores, truth, "legacy")),
         "regret": Estimate(regret(score_levels, truth)),
         "top_regret": Estimate(regret(score_levels, truth, settings.trained) if settings.trained < n else math.nan),
     }
@@ -199,7 +199,7 @@ def concordance(scores: ArrayLike, truth: ArrayLike) -> np.ndarray:
         place[second] = np.arange(n)
         total[first] += _concordance_of_permutation(place[first])
     _, which, counts = np.unique(
-        (score_levels + 1) * (truth_levels.max() + 2) + truth_levels + 1, return_inverse=True, return_counts=True
+        score_levels * (truth_levels.max() + 1) + truth_levels, return_inverse=True, return_counts=True
     )
     return total // 2 - (counts[which.reshape(-1)] - 1)
 
@@ -230,8 +230,7 @@ def _smaller_before(permutation: np.ndarray) -> np.ndarray:
 
 def _others(numbers: np.ndarray) -> np.ndarray:
     """Number of entries that differ from each entry."""
-    counts = np.bincount(numbers + 1)
-    return np.asarray(len(numbers) - counts[numbers + 1])
+    return np.asarray(len(numbers) - np.bincount(numbers)[numbers])
 
 
 def interval(value: float, again: ArrayLike, settings: RankingSettings, sampled: float = 0.0) -> Estimate:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from genas.choices import check_choices
-from genas.metrics.base import Measurement, Metric, Needs, needs_of
+from genas.metrics.base import Measurement, Metric, Needs, needs_of, within
 from genas.metrics.context import Context
 from genas.seeding import generator
 from genas.spaces import Architecture
@@ -29,8 +29,7 @@ def belongs_to_pool(metric: Metric) -> bool:
     Returns:
         Whether it, or a metric that it is made of, is joined by ranks.
     """
-    by_ranks = isinstance(metric, Combined) and metric.join in POOL_JOINS
-    return by_ranks or any(map(belongs_to_pool, metric.parts))
+    return any(isinstance(each, Combined) and each.join in POOL_JOINS for each in within(metric))
 
 
 @final
@@ -106,12 +105,12 @@ class Combined(Metric):
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """All measurements of the terms with a weight, each once."""
-        return tuple(dict.fromkeys(each for term in self._weighed for each in term.metric.measurements))
+        return tuple(dict.fromkeys(each for part in self.parts for each in part.measurements))
 
     @property
     def parts(self) -> tuple[Metric, ...]:
-        """The metrics of the terms."""
-        return tuple(term.metric for term in self.terms)
+        """The metrics of the terms with a weight."""
+        return tuple(term.metric for term in self._weighed)
 
     @property
     def _weighed(self) -> tuple[Term, ...]:
@@ -131,7 +130,7 @@ class Combined(Metric):
         scored = list(architectures)
         if self.join == "standardized":
             scored = [*self.reference_architectures(context), *scored]
-        return needs_of([term.metric for term in self._weighed], context, scored)
+        return needs_of(self.parts, context, scored)
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The joined score of each architecture."""

@@ -232,6 +232,18 @@ class Context:
             self._worked_out[name] = work_out()
         return cast(T, self._worked_out[name])
 
+    def once_per_thread(self, name: Hashable, work_out: Callable[[], T]) -> T:
+        """As :meth:`once`, of each thread its own: for what changes while it is used, such as a network in training.
+
+        Args:
+            name: Everything the result depends on besides the context.
+            work_out: Called the first time in a thread.
+
+        Returns:
+            Its result, which is kept as long as the context.
+        """
+        return self.latest(name, name, work_out)
+
     def latest(self, slot: Hashable, name: Hashable, work_out: Callable[[], T]) -> T:
         """A result that an architecture's measurements share, such as its subnet: kept until another takes its slot.
 

@@ -174,7 +174,7 @@ class _Expression:
         try:
             value = _WORDS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
             return fitted(value, hint)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             quoted = f" Write it in quotes: {key}='{self._source(node)}'." if hint is str else ""
             raise TypeError(
                 f"{key} of {name} must be {described(hint)}, but got {self._source(node)}.{quoted}"

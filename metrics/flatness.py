@@ -107,6 +107,11 @@ class Flatness(Metric):
         flatness(
             np.zeros(len(self.noise.stds)), self.noise.stds, alpha=self.alpha, epsilon=self.epsilon
         )  # checks the numbers
+        if self.alpha == 0 and len(self.noise.stds) == 1:
+            raise ValueError(
+                "alpha=0 leaves only the slopes between levels, so that stds must have at least two, but got "
+                f"{list(self.noise.stds)}; give more, or another alpha."
+            )
 
     @property
     def scale(self) -> float:

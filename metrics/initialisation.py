@@ -36,7 +36,7 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
 
     Returns:
         The network on the context's device in at least float32, with torch's default initialisation. It belongs to the
-        calling thread and is shared by all metrics: do not change it.
+        calling thread, in which it is kept as long as the context, and is shared by all metrics: do not change it.
     """
 
     def work_out() -> CellNetwork:
@@ -48,7 +48,7 @@ def initialised_network(context: Context, channels: int | None, cells: int | Non
         return network.to(context.device, torch.promote_types(context.precision, torch.float32))
 
     name = "initialised network", channels, cells, repeat
-    return context.latest(name, name, work_out)
+    return context.once_per_thread(name, work_out)
 
 
 def standalone_skeleton(context: Context, channels: int | None, cells: int | None) -> Skeleton:

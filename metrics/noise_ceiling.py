@@ -158,7 +158,7 @@ def noise_ceiling(
         table: The truth.
         column: One of its columns.
         architectures: The architectures to be ranked; the ceiling depends on how often they were trained.
-        settings: Settings of its interval.
+        settings: The bootstrap of its interval, and the share ``top`` of the statistics among the best.
         seed: Seed of the bootstrap.
 
     Returns:

@@ -48,7 +48,7 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike, ties: Ties = "b") -> float:
     if ties == "b":
         return _tau_b(score_levels, truth_levels)
     if ties == "legacy":
-        measured = score_levels >= 0
+        measured = ~np.isnan(np.asarray(scores))
         if measured.sum() < 2:
             return math.nan
         by_score, by_truth = (np.argsort(-each[measured], kind="stable") for each in (score_levels, truth_levels))
@@ -184,7 +184,7 @@ def levels(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]
         truth: Finite, shape ``(n,)``.
 
     Returns:
-        Two int64 arrays of shape ``(n,)``.
+        Two int64 arrays of shape ``(n,)`` with numbers from 0 to ``n``.
 
     Raises:
         ValueError: If the shapes differ, an accuracy is not finite, or there are fewer than two.
@@ -215,16 +215,16 @@ def _tau_b(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _levels(numbers: np.ndarray) -> np.ndarray:
-    if numbers.dtype == np.int64 and numbers.min() >= -1 and numbers.max() < len(numbers):
-        return numbers  # already valid levels, as in resamples, which saves time
+    if numbers.dtype == np.int64 and numbers.min() >= 0 and numbers.max() <= len(numbers):
+        return numbers  # small whole numbers are levels, such as those of resamples: no need to sort them
     which = np.unique(numbers, return_inverse=True)[1].reshape(-1)
-    return np.where(np.isnan(numbers), -1, which)
+    return np.where(np.isnan(numbers), 0, which + 1)
 
 
 def _mean_ranks(numbers: np.ndarray) -> np.ndarray:
     """Ranks of levels, up to a constant."""
-    counts = np.bincount(numbers + 1)
-    return np.asarray((np.cumsum(counts) - counts / 2)[numbers + 1])
+    counts = np.bincount(numbers)
+    return np.asarray((np.cumsum(counts) - counts / 2)[numbers])
 
 
 def _kth_largest(numbers: np.ndarray, k: int) -> int:

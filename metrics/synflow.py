@@ -52,7 +52,7 @@ class SynapticFlow(InitialMeasurement):
     def run(self, context: Context, architecture: Architecture) -> Sequence[float]:
         """One forward and one backward pass of one image of ones."""
         name = "linearised network", self.channels, self.cells, self.repeat
-        network = context.latest(name, name, lambda: linearised(self.network(context)))
+        network = context.once_per_thread(name, lambda: linearised(self.network(context)))
         skeleton = network.skeleton
         image = torch.ones(1, skeleton.image_channels, skeleton.image_size, skeleton.image_size, dtype=torch.float64)
         weights = prunable_weights(network)

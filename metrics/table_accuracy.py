@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from genas.metrics.base import Metric
+from genas.metrics.base import Metric, within
 from genas.metrics.context import Context
 from genas.spaces import Architecture
 from genas.spaces.neighborhoods import all_architectures, is_listable
@@ -71,12 +72,8 @@ class TableAccuracy(Metric):
 
 def table_fingerprints(metrics: Iterable[Metric]) -> list[str]:
     """The fingerprints of all tables that metrics and their parts read, sorted; an expression names only a file."""
-    found: set[str] = set()
-    for metric in metrics:
-        found.update(table_fingerprints(metric.parts))
-        if isinstance(metric, TableAccuracy):
-            found.add(metric.table.fingerprint)
-    return sorted(found)
+    inner = itertools.chain.from_iterable(map(within, metrics))
+    return sorted({metric.table.fingerprint for metric in inner if isinstance(metric, TableAccuracy)})
 
 
 def table_accuracy(column: str, path: str = SHIPPED) -> TableAccuracy:

@@ -177,6 +177,13 @@ def test_missing_folder_is_a_clear_error(tmp_path: Path) -> None:
         ScoreStore(tmp_path / "missing" / "s.sqlite")
 
 
+def test_a_store_that_another_process_keeps_busy_is_no_matter_of_rights(tmp_path: Path) -> None:
+    with ScoreStore(tmp_path / "s.sqlite") as store, ScoreStore(tmp_path / "s.sqlite") as other, other._transaction():
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(RunError, match=r"cannot be used: database is locked. Wait for the other process to end"):
+            store.put("key", {(1,): np.array([1.0])})
+
+
 def test_another_thread_is_told_so_and_not_that_the_file_is_damaged(tmp_path: Path) -> None:
     with ScoreStore(tmp_path / "scores.sqlite") as store, ThreadPoolExecutor(1) as executor:
         error = executor.submit(store.keys).exception()

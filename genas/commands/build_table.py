@@ -112,7 +112,7 @@ def build_table(
             _take_over(begun, plan, images, run, store, order)
         _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
         trained = _trained(plan, store, order)
-        table = _table(plan, store, trained, out.name, images.fingerprint)
+        table = _table(plan, store, trained, out.name, images)
         table.save(run.path / "table.npz")
         _report(table, other)
         _report_diverged(plan, store, trained)
@@ -243,7 +243,7 @@ def _trained(plan: TrainingPlan, store: ScoreStore, order: Sequence[Architecture
 
 
 def _table(
-    plan: TrainingPlan, store: ScoreStore, trained: Sequence[Architecture], name: str, fingerprint: str
+    plan: TrainingPlan, store: ScoreStore, trained: Sequence[Architecture], name: str, images: ImageData
 ) -> Table:
     found = {seed: store.get(_key(seed), trained) for seed in _seeds(store)}
     accuracies: dict[Column, Mapping[Architecture, float]] = {}
@@ -264,7 +264,8 @@ def _table(
             accuracies[plan.column(kind)] = means
     if not accuracies:
         raise TrainingDiverged("No training kept its loss finite; lower the learning rate, in a new folder.")
-    return Table.from_accuracies(plan.search_space, name, plan.source, fingerprint, accuracies, isomorphic=True)
+    source = plan.source(images)
+    return Table.from_accuracies(plan.search_space, name, source, images.fingerprint, accuracies, isomorphic=True)
 
 
 def _report_diverged(plan: TrainingPlan, store: ScoreStore, trained: Sequence[Architecture]) -> None:

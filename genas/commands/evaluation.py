@@ -21,7 +21,18 @@ from genas import spaces
 from genas.data import DataOptions
 from genas.devices import available_cores, resolve_device, resolve_precision
 from genas.errors import MissingInputError, UnreadSettingError
-from genas.metrics import Combined, Context, Join, Measurement, Metric, Needs, ScoringSettings, architecture_cost
+from genas.metrics import (
+    Combined,
+    Context,
+    Join,
+    Measurement,
+    Metric,
+    Needs,
+    ScoringSettings,
+    architecture_cost,
+    lacking,
+    within,
+)
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
@@ -173,8 +184,7 @@ def refuse_needless_join(join: Join, metrics: Iterable[Metric]) -> None:
 
 
 def _joins(join: Join, metric: Metric) -> bool:
-    here = isinstance(metric, Combined) and metric.join == join and len(metric.terms) > 1
-    return here or any(_joins(join, part) for part in metric.parts)
+    return any(isinstance(each, Combined) and each.join == join and len(each.parts) > 1 for each in within(metric))
 
 
 def check_inputs(context: Context, metrics: Iterable[Metric], architectures: Sequence[Architecture]) -> None:
@@ -221,15 +231,15 @@ def measure(
         progress: Whether to show a progress bar, on the standard error stream, where there is something to do.
         description: Label of the bar.
     """
-    lacking = _lacking(context, needs)
-    with tqdm(total=len(lacking), desc=description, unit="arch", disable=not (progress and lacking)) as bar:
+    missing = lacking(context, needs)
+    with tqdm(total=len(missing), desc=description, unit="arch", disable=not (progress and missing)) as bar:
         if executor is None:
-            for architecture, measurements in lacking.items():
+            for architecture, measurements in missing.items():
                 context.prepare(measurements, [architecture])
                 bar.update()
             return
         groups: defaultdict[tuple[Measurement, ...], list[Architecture]] = defaultdict(list)
-        for architecture, measurements in lacking.items():
+        for architecture, measurements in missing.items():
             groups[measurements].append(architecture)
         for measurements, members in groups.items():
             if any(each.needs_images for each in measurements):
@@ -239,19 +249,6 @@ def measure(
             for rows in measure_in_parallel(executor, work, members, chunk_size=1):
                 _keep(context, measurements, rows)
                 bar.update(len(rows))
-
-
-def _lacking(context: Context, needs: Needs) -> dict[Architecture, tuple[Measurement, ...]]:
-    """The measurements that are not in the store, by representative."""
-    needed: defaultdict[Measurement, list[Architecture]] = defaultdict(list)
-    for architecture, measurements in needs.items():
-        for measurement in measurements:
-            needed[measurement].append(architecture)
-    lacking: defaultdict[Architecture, list[Measurement]] = defaultdict(list)
-    for measurement, wanted in needed.items():
-        for architecture in context.missing(measurement, wanted):
-            lacking[architecture].append(measurement)
-    return {architecture: tuple(measurements) for architecture, measurements in lacking.items()}
 
 
 def _macs(context: Context, architecture: Architecture) -> int:

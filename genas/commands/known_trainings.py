@@ -33,7 +33,7 @@ def check_known(path: str, plan: TrainingPlan, images: ImageData) -> Table:
     table = load_table(path)
     for what, theirs, ours in (
         ("space", table.space.name, plan.space),
-        ("training", table.source, plan.source),
+        ("training", table.source, plan.source(images)),
         ("fingerprint of the images", table.checksum, images.fingerprint),
     ):
         if theirs != ours:

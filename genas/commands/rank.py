@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from genas.commands.evaluation import worker_pool
@@ -20,7 +21,7 @@ from genas.data import DataOptions
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
 from genas.files import write_json, write_text
 from genas.metrics import Join, RankingSettings, ScoringSettings, noise_ceiling, resample
-from genas.report import Agreement, RankedMetric, Ranking, ScoredMetric, draw_ranking, scores_csv
+from genas.report import Agreement, Ranking, ScoredMetric, draw_ranking, scores_csv
 from genas.runs import Run
 from genas.seeding import generator
 from genas.tables import load_table
@@ -170,7 +171,7 @@ def _conclude(opened: Run, plan: RankingPlan, rankings: Sequence[Ranking], sampl
         header, *rows = ranking.rows(plan.statistics)
         about = [f"{ranking.column}: {ranking.ceiling_text()}", ranking.ties_text()]
         say("\n" + "\n".join(filter(None, about)) + f"\n\n{text_table(header, rows)}")
-    say(f"\n{_legend(rankings[0].metrics, len(runs), plan.statistics, sampled)}")
+    say(f"\n{_legend(rankings, len(runs), plan.statistics, sampled)}")
     if compared := agreement.rows():
         say(f"\n{text_table(compared[0], compared[1:])}")
 
@@ -183,9 +184,11 @@ def _draw(opened: Run, rankings: Sequence[Ranking], marked: int) -> None:
             draw_ranking(ranking, opened.figures / f"{name}.{suffix}", marked=marked)
 
 
-def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: RankingSettings, sampled: float) -> str:
+def _legend(rankings: Sequence[Ranking], supernets: int, statistics: RankingSettings, sampled: float) -> str:
     """Explanation of the signs that occur in the tables."""
+    metrics = rankings[0].metrics
     counts = {len(each.statistics) for each in metrics}
+    ceilings = [each.ceiling.low for each in rankings if each.ceiling is not None]
     level = f"{100 * statistics.level:g}%"
     percent = math.floor(100 * sampled)
     share = f", {percent}% of the space" if percent else ""
@@ -194,7 +197,8 @@ def _legend(metrics: Sequence[RankedMetric], supernets: int, statistics: Ranking
         f"[ ]: {level} bootstrap intervals over architectures{share}.": (
             1 in counts and statistics.resamples > 0 and sampled < 1
         ),
-        "The whole space is ranked, no sample of it: no intervals.": 1 in counts and sampled == 1,
+        "The whole space is ranked, no sample of it: no intervals of the metrics.": 1 in counts and sampled == 1,
+        f"[ ] of the noise ceiling: {level} over the architectures trained repeatedly.": np.isfinite(ceilings).any(),
         "*: a baseline, more is better.": any(each.metric.is_baseline for each in metrics),
         "Regret in percentage points; failed: not finite, ranked last.": True,
     }

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, final
@@ -32,6 +32,7 @@ from genas.metrics import (
     parse_metric,
     parse_terms,
     table_fingerprints,
+    within,
 )
 from genas.runs import leaves
 from genas.search import Constraint, Evolution, EvolutionConfig, RandomSearch, Searcher
@@ -125,9 +126,9 @@ class SearchPlan:
 
     @functools.cached_property
     def parts(self) -> Mapping[str, Metric]:
-        """The metrics that it is made of, by name."""
+        """The metrics that it is made of, by name; one of weight 0 is not."""
         terms = parse_terms(self.metric, settings=self._own, join=self.join)
-        return {name: term.metric for name, term in terms.items()}
+        return {name: term.metric for name, term in terms.items() if term.gamma > 0}
 
     @property
     def folder_name(self) -> str:
@@ -216,16 +217,10 @@ class SearchPlan:
             )
 
 
-def _within(metric: Metric) -> Iterator[Metric]:
-    yield metric
-    for part in metric.parts:
-        yield from _within(part)
-
-
 def _refuse_unused(metric: Metric, own: Mapping[str, Metric]) -> None:
     """An option of a metric that is not used, or that sets its own value in the text, would do nothing."""
     for name, options in {"angle": ["repeat_dilated_weight"], "flatness": ["noise", "alpha", "epsilon"]}.items():
-        used = [_settings(each) for each in _within(metric) if each.name == name]
+        used = [_settings(each) for each in within(metric) if each.name == name]
         default = _settings(type(own[name])())
         for option, value in _settings(own[name]).items():
             if value == default[option]:
@@ -238,7 +233,7 @@ def _refuse_unused(metric: Metric, own: Mapping[str, Metric]) -> None:
 
 def _refuse_partial_tables(metric: Metric) -> None:
     """A search may come to any architecture: a table that lacks some would end it in the middle."""
-    for each in _within(metric):
+    for each in within(metric):
         if isinstance(each, TableAccuracy) and not each.is_total:
             raise ValueError(
                 f"A search by a table needs the accuracy of every architecture, but {each.column} of "

@@ -49,13 +49,20 @@ class TrainingPlan:
     seed: int
     device: str = "cpu"
 
-    @property
-    def source(self) -> str:
-        """Source of the accuracies, in words: all that they depend on except the images and the seed of each."""
+    def source(self, data: ImageData) -> str:
+        """Source of the accuracies, in words: all that they depend on except the images and the seed of each.
+
+        Args:
+            data: The data set, whose augmentation counts where the settings leave it to the data set.
+
+        Returns:
+            The words.
+        """
+        augmentation = dataclasses.asdict(self.training.augmentation(data))
         settings = {
             "seed": self.seed,
             "network": dataclasses.asdict(self.network),
-            "training": dataclasses.asdict(self.training),
+            "training": dataclasses.asdict(self.training) | augmentation,
         }
         return f"stand-alone networks trained by genas build-table on {self.dataset}: {to_json(settings)}"
 

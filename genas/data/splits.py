@@ -107,14 +107,14 @@ def stratified_subset(labels: Labels, size: int, rng: np.random.Generator) -> Po
     return np.sort(stratified_order(labels, rng)[:size])
 
 
-def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Positions, Positions]:
+def read_split_file(path: Path, keys: tuple[str, str], size: int) -> tuple[Positions, Positions]:
     """The two lists of positions in a split file.
 
     Args:
         path: ``.npz`` with two integer arrays, or JSON with two lists of integers; the benchmark's own files, which
             wrap each list as ``[type, values]`` with the values as strings, are read as well.
         keys: Names of the two lists, such as ``("train", "valid")``.
-        sizes: Number of images that the positions index.
+        size: Number of images that the positions index.
 
     Returns:
         Both lists in increasing order.
@@ -143,9 +143,9 @@ def read_split_file(path: Path, keys: tuple[str, str], sizes: int) -> tuple[Posi
     both = np.concatenate([first, second])
     if len(np.unique(both)) != len(both):
         raise ValueError(f"{path}: a position may be in {keys[0]!r} or in {keys[1]!r}, once, but some are repeated.")
-    if both.min() < 0 or both.max() >= sizes:
+    if both.min() < 0 or both.max() >= size:
         raise ValueError(
-            f"{path}: positions must lie in 0..{sizes - 1}, but span {both.min()}..{both.max()}; the file belongs to "
+            f"{path}: positions must lie in 0..{size - 1}, but span {both.min()}..{both.max()}; the file belongs to "
             "other data."
         )
     return first, second

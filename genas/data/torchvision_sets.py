@@ -20,13 +20,13 @@ CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
 
 def load_cifar10(request: Request) -> Source:
     """CIFAR-10 (Krizhevsky 2009), 50,000 and 10,000 images of 32x32 pixels, with NAS-Bench-201's split."""
-    train, test, names = _cifar(request, "CIFAR10")
+    train, test, names = _with_class_names(request, "CIFAR10")
     return Source(names, train, test=test, mean=_scaled(CIFAR10_MEAN), std=_scaled(CIFAR10_STD), nasbench201=True)
 
 
 def load_cifar100(request: Request) -> Source:
     """CIFAR-100 (Krizhevsky 2009), 50,000 and 10,000 images of 32x32 pixels."""
-    train, test, names = _cifar(request, "CIFAR100")
+    train, test, names = _with_class_names(request, "CIFAR100")
     return Source(names, train, test=test, mean=_scaled(CIFAR100_MEAN), std=_scaled(CIFAR100_STD))
 
 
@@ -43,26 +43,19 @@ def load_svhn(request: Request) -> Source:
 
 def load_fashion_mnist(request: Request) -> Source:
     """Fashion-MNIST (Xiao et al. 2017), 60,000 and 10,000 grey images of 28x28 pixels."""
-    names: tuple[str, ...] = ()
-
-    def read(dataset_class: Callable[..., Any], training: bool) -> Parts:
-        nonlocal names
-        data = dataset_class(request.root(), train=training, download=request.download)
-        names = tuple(data.classes)
-        return data.data.numpy(), data.targets.numpy()
-
-    train, test = _pools(request, "FashionMNIST", read)
+    train, test, names = _with_class_names(request, "FashionMNIST")
     return Source(names, train, test=test)
 
 
-def _cifar(request: Request, class_name: str) -> tuple[Pool, Pool, tuple[str, ...]]:
+def _with_class_names(request: Request, class_name: str) -> tuple[Pool, Pool, tuple[str, ...]]:
+    """Training and test pool of a torchvision class that knows the names of its classes, and these."""
     names: tuple[str, ...] = ()
 
     def read(dataset_class: Callable[..., Any], training: bool) -> Parts:
         nonlocal names
         data = dataset_class(request.root(), train=training, download=request.download)
         names = tuple(data.classes)
-        return data.data, np.asarray(data.targets)
+        return np.asarray(data.data), np.asarray(data.targets)  # arrays, lists or tensors
 
     train, test = _pools(request, class_name, read)
     return train, test, names

@@ -106,7 +106,8 @@ def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None
     """The name in columns of a data set, or of the part of it that a network was trained on.
 
     Args:
-        data: As for ``--data``: a name, or ``npz:PATH``, ``folder:PATH``, whose last part counts.
+        data: As for ``--data``: a name, with all that follows it; of ``npz:PATH`` and ``folder:PATH`` only the last
+            part of the path counts.
         held_out: Share of its training images that were set aside, such as for validation; one half is NAS-Bench-201's
             ``-valid``. Shares count in thousandths, as a class does not divide into any share exactly.
         max_train: Limit of the number of training images.
@@ -118,19 +119,28 @@ def dataset_of(data: str, *, held_out: float = 0.0, max_train: int | None = None
     Example:
         >>> dataset_of("cifar10"), dataset_of("npz:data/CIFAR10.npz"), dataset_of("folder:My Photos")
         ('cifar10', 'cifar10', 'my-photos')
+        >>> dataset_of("folder:photos.v2"), dataset_of("birds:224")
+        ('photos.v2', 'birds-224')
         >>> dataset_of("cifar10", held_out=0.5), dataset_of("cifar10", held_out=0.1)
         ('cifar10-valid', 'cifar10-valid0.1')
         >>> dataset_of("cifar10", max_train=500, image_size=16)
         'cifar10-max500-16px'
     """
-    kind, _, path = data.partition(":")
-    name = PurePath(path).stem if path else kind
-    base = re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-") or "data"
+    base = re.sub(r"[^a-z0-9_.-]", "-", _name_of(data).lower()).lstrip("_.-") or "data"
     # Not a bare number, by which the data set flowers-102 would be a part of flowers.
     limits = (f"-max{max_train}" if max_train else "", f"-{image_size}px" if image_size else "")
     thousandths = round(1000 * held_out)
     part = "" if thousandths == 0 else "-valid" if thousandths == 500 else f"-valid{thousandths / 1000:g}"
     return base + part + "".join(limits)
+
+
+def _name_of(data: str) -> str:
+    kind, _, path = data.partition(":")
+    if kind == "npz" and path:
+        return PurePath(path).stem
+    if kind == "folder" and path:
+        return PurePath(path).name
+    return data
 
 
 def is_part(dataset: str, whole: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import math
 import zlib
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ def read_header(path: Path) -> list[str]:
         FileNotFoundError: If there is no such file.
         TableError: If it cannot be read.
     """
-    return _lines(path, first_only=True)[0]
+    (_, fields), *_ = _lines(path, first_only=True)
+    return fields
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -57,12 +59,12 @@ def read_rows(path: Path) -> list[Row]:
         FileNotFoundError: If there is no such file.
         TableError: If it is damaged, or a line has more or fewer fields than the first.
     """
-    names, *lines = _lines(path)
+    (_, names), *lines = _lines(path)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise TableError(f"{path} has several columns named {', '.join(repeated)}; rename them.")
     rows = []
-    for number, fields in enumerate(lines, start=2):
+    for number, fields in lines:
         if not fields:  # blank line
             continue
         place = f"{path}, line {number}"
@@ -114,7 +116,8 @@ def _accuracy(row: Row, column: str) -> float:
     return value
 
 
-def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
+def _lines(path: Path, *, first_only: bool = False) -> list[tuple[int, list[str]]]:
+    """The fields of each record, after the number of the line in which it ends."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
@@ -124,9 +127,10 @@ def _lines(path: Path, *, first_only: bool = False) -> list[list[str]]:
             else path.open(encoding="utf-8-sig", newline="") as file
         ):
             reader = csv.reader(file, strict=True)
-            lines = [next(reader, [])] if first_only else list(reader)
+            records = itertools.islice(reader, 1) if first_only else reader
+            lines = [(reader.line_num, fields) for fields in records]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} cannot be read ({error}); it is truncated or not a CSV file.") from error
-    if not lines or not lines[0]:
+    if not lines or not lines[0][1]:
         raise TableError(f"{path} is not a CSV file: its first line is empty.")
     return lines

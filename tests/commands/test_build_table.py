@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,17 @@ def test_a_known_table_of_other_networks_is_refused(
     with pytest.raises(ValueError, match=message):
         built(tmp_path / "new", **({"architectures": 1, "known": str(tmp_path / "old" / "table.npz")} | changed))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_known_table_of_another_augmentation_is_refused(
+    tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings leave it to the data set, and the same images may come from a loader that mirrors them, or not."""
+    built(tmp_path / "old", architectures=1)
+    load = DataOptions.load
+    monkeypatch.setattr(DataOptions, "load", lambda self, *args, **seed: replace(load(self, *args, **seed), flip=True))
+    with pytest.raises(ValueError, match=r'must have the training of this one, .*"flip": true.* but .*"flip": false'):
+        built(tmp_path / "new", architectures=1, known=str(tmp_path / "old" / "table.npz"))
 
 
 @pytest.mark.parametrize(

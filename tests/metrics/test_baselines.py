@@ -46,6 +46,11 @@ def test_an_operation_that_the_space_lacks(untrained: Context) -> None:
         Count("sep_conv_3x3").score(untrained, ARCHITECTURES)
 
 
+def test_no_live_edge_has_none() -> None:
+    with pytest.raises(ValueError, match=r"is 0 always, as none ends every path; leave out live"):
+        Count("none", live=True)
+
+
 def test_random_scores_belong_to_seed_and_architecture() -> None:
     everything = [NASBench201().from_index(index) for index in range(2000)]
     first, again, other = (

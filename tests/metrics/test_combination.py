@@ -36,6 +36,7 @@ def test_a_term_of_weight_zero_is_not_measured_and_cannot_fail(table_metric, con
     assert Combined((Term(gain), Term(failing, 0.0))).score(context, KEYS[:2]).tolist() == [1, 2]
     combined = Combined((Term(Accuracy()), Term(Flatness(), 0.0)))
     assert combined.measurements == Accuracy().measurements
+    assert combined.parts == (Accuracy(),)
     assert set(combined.needs(context, KEYS[:1]).values()) == {Accuracy().measurements}
     with pytest.raises(ValueError, match="all weights are 0"):
         Combined((Term(Accuracy(), 0.0),))

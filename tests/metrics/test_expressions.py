@@ -148,6 +148,7 @@ def test_metrics_that_are_no_dataclasses_take_settings() -> None:
             "noise of flatness is a group of settings; set one of stds, kind, scope, rep",
         ),
         ("flatness(alpha=x)", TypeError, "alpha of flatness must be float, but got x"),
+        (f"flatness(alpha={'9' * 400})", TypeError, "alpha of flatness must be float, but got 9999"),
         ("flatness(repeats=1.5)", TypeError, "repeats of flatness must be int, but got 1.5"),
         ("flatness(stds=0.1)", TypeError, "stds of flatness must be a list of float, but got 0.1"),
         ("flatness(kind=shred)", TypeError, "kind of flatness must be one of shared, independent, .*but got shred"),

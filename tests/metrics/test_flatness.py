@@ -115,6 +115,8 @@ def test_the_metric_refuses_wrong_numbers_before_any_network_runs() -> None:
         Flatness(alpha=-0.5)
     with pytest.raises(ValueError, match="alpha and epsilon must be finite and not negative"):
         Flatness(epsilon=math.nan)
+    with pytest.raises(ValueError, match=r"alpha=0 leaves only the slopes .* but got \[0.01\]; give more, or another"):
+        Flatness(Noise(stds=(0.01,)), alpha=0.0)
 
 
 # ------------------------------------------------------------------------------------------------------------- subnets

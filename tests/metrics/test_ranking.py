@@ -175,8 +175,18 @@ def test_a_share_is_rounded_up(n: int, fraction: float, count: int) -> None:
 
 def test_levels_of_whole_numbers_of_any_size() -> None:
     macs = np.array([220_119_690, 7_783_050, 7_783_050])
-    assert [each.tolist() for each in levels(macs, [1.0, 2.0, 2.0])] == [[1, 0, 0], [0, 1, 1]]
-    assert levels(np.array([-5, 3]), [1.0, 2.0])[0].tolist() == [0, 1]
+    assert [each.tolist() for each in levels(macs, [1.0, 2.0, 2.0])] == [[2, 1, 1], [1, 2, 2]]
+    assert levels(np.array([-5, 3]), [1.0, 2.0])[0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
+def test_whole_numbers_rank_as_the_same_numbers_with_decimals(statistic: Statistic) -> None:
+    """None of them is taken for a failure."""
+    rng = np.random.default_rng(0)
+    scores, truth = rng.integers(-1, 8, size=12), rng.normal(90, 2, size=12)
+    assert scores.min() == -1
+    assert statistic(scores, truth) == statistic(scores.astype(float), truth)
+    assert statistic(scores + 1, truth) == statistic(scores.astype(float), truth)
 
 
 @pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)

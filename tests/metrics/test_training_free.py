@@ -260,13 +260,21 @@ def test_bounds(make, draw) -> None:
     assert (logarithmic <= plain).all(), "log(1 + x) <= x"
 
 
+def test_a_network_of_nan_has_no_naswot(make, draw) -> None:
+    """To ReLUs and to the signs of their outputs, NaN is a zero."""
+    context = make()
+    genes = next(genes for genes in draw(context.space, 20) if genes.count(3) > 2)
+    assert Naswot(**SMALL).score(context, [genes])[0] > 0
+    nn.init.constant_(initialised_network(context, **SMALL).head.classifier.weight, math.nan)
+    assert np.isnan(Naswot(**SMALL, batch_size=IMAGES - 1).score(context, [genes])[0])
+
+
 def test_log_determinants_of_matrices_of_integers() -> None:
     codes = np.random.default_rng(0).integers(2, size=(5, 40))
     kernel = (codes[:, None] == codes[None]).sum(axis=2).astype(float)
     assert log_determinant(kernel) == pytest.approx(math.log(np.linalg.det(kernel)))
     equal = (codes[[0, 1, 1]][:, None] == codes[[0, 1, 1]][None]).sum(axis=2).astype(float)
     assert log_determinant(equal) == 0.0, "two images with one code"
-    assert math.isnan(log_determinant(np.full((3, 3), math.nan)))
     assert log_determinant(np.eye(4)) == 0.0, "the smallest regular one"
 
 

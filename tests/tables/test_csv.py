@@ -275,6 +275,14 @@ def test_files_of_spreadsheets(tmp_path: Path) -> None:
     assert import_csv(path, SPACE, ACC).accuracy(SPACE.from_index(7), "cifar10", "test") == 80
 
 
+def test_a_place_is_a_line_of_the_file(tmp_path: Path) -> None:
+    """Not a record, which quotes may spread over several lines."""
+    path = tmp_path / "accuracies.csv"
+    path.write_text(f'arch,acc,note\n{string(7)},80,"one\ntwo"\n{string(8)},x,\n')
+    with pytest.raises(TableError, match=r"accuracies.csv, line 4: acc must be an accuracy"):
+        import_csv(path, SPACE, ACC)
+
+
 def test_files_that_are_no_csv(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     whole = gzip.compress(b"arch,acc\n" + b"".join(b"%d,50.5\n" % index for index in range(5_000)))
