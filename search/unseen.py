@@ -41,6 +41,7 @@ class Unseen:
             raise ValueError(f"patience must be at least 1, but got {patience}.")
         self._space = space
         self._constraint = constraint
+        self._what = "architectures" if dedup_key is None else "classes of equal architectures"
         self._key: Callable[[Architecture], Hashable] = dedup_key if dedup_key is not None else lambda arch: arch
         self._listable = math.prod(len(choices) for choices in space.choices) <= LISTABLE
         self._draws = min(patience, _DRAWS_BEFORE_LISTING) if self._listable else patience
@@ -70,8 +71,8 @@ class Unseen:
             rng: Source of randomness.
 
         Returns:
-            One of the remaining ones, all equally likely, or ``None`` when there is none; :attr:`exhausted_because`
-            gives the reason.
+            One of the remaining ones, all equally likely (with ``dedup_key`` a class by its size), or ``None`` when
+            there is none; :attr:`exhausted_because` gives the reason.
 
         Raises:
             InfeasibleError: If the constraint allows none at all.
@@ -99,7 +100,7 @@ class Unseen:
         """Why :meth:`sample` returned ``None``, as readable text."""
         limit = f" with {self._constraint}" if self._constraint else ""
         if self._listable:
-            return f"all {len(self._seen):,} architectures of {self._space.name}{limit} were proposed"
+            return f"all {len(self._seen):,} {self._what} of {self._space.name}{limit} were proposed"
         return f"{self._draws:,} random architectures of {self._space.name} had no new one{limit} among them"
 
     def _allowed(self, architecture: Architecture) -> bool:

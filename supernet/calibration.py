@@ -94,11 +94,10 @@ def calibrate(network: CellNetwork, images: Tensor, settings: Calibration) -> Ce
                 network(batch)
         network.eval()
     elif settings.mode == "exact":
-        hooks = [layer.register_forward_hook(_unbiased_to_population) for layer in layers]
-        with _momentum(layers, 1.0):
+        with _momentum(layers, 1.0), contextlib.ExitStack() as hooks:
+            for layer in layers:
+                hooks.callback(layer.register_forward_hook(_unbiased_to_population).remove)
             network(images)
-        for hook in hooks:
-            hook.remove()
         network.eval()
     return network
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from genas.spaces.base import NONE, CellType
 from genas.spaces.skeleton import Block, Skeleton
-from genas.supernet.mixing import EdgeWeights, PartialChannels, Source, Terms
+from genas.supernet.mixing import ChannelSplit, EdgeWeights, Source, Terms
 from genas.supernet.mixtures import PLAIN, Mixture, MixtureOptions
 from genas.supernet.operations import ConvBN, FactorizedReduce, Operation, build_operation
 from genas.supernet.weighting import concatenate
@@ -188,14 +188,14 @@ class Cell(nn.Module):
 
     def _mix(self, inputs: list[Tensor], mixture: Mixture) -> Tensor:
         self._check_mixture(mixture)
-        partial = PartialChannels(self.options.partial_channels)
+        partial = ChannelSplit(self.options.partial_channels)
         if self.options.partial_scope == "cell":
             (node,) = inputs
-            output = self._output(self._run_mixture([partial.active(node)], mixture, PartialChannels(1)), node)
+            output = self._output(self._run_mixture([partial.active(node)], mixture, ChannelSplit(1)), node)
             return partial.join(output, partial.bypass(node, 1)) if partial.groups > 1 else output
         return self._output(self._run_mixture(inputs, mixture, partial), inputs[-1])
 
-    def _run_mixture(self, inputs: list[Tensor], mixture: Mixture, partial: PartialChannels) -> list[Tensor | None]:
+    def _run_mixture(self, inputs: list[Tensor], mixture: Mixture, partial: ChannelSplit) -> list[Tensor | None]:
         """The values of the output nodes."""
         weights = EdgeWeights(mixture, inputs[-1])
         values: list[Tensor | None] = [*inputs]

@@ -61,7 +61,7 @@ class Terms:
 
 
 @final
-class PartialChannels:
+class ChannelSplit:
     """PC-DARTS' nodes: the first channels go through the candidates, the others around them.
 
     Args:
@@ -99,7 +99,7 @@ class Source:
         is_kept: Whether the sums keep the node anyway, for the gradients of its weights.
     """
 
-    def __init__(self, node: Tensor, partial: PartialChannels, stride: int, *, is_kept: bool) -> None:
+    def __init__(self, node: Tensor, partial: ChannelSplit, stride: int, *, is_kept: bool) -> None:
         self.node, self.partial, self.stride, self.is_kept = node, partial, stride, is_kept
         self.value = partial.active(node)
         """The channels that go through the candidates."""

@@ -25,6 +25,13 @@ NetworkPath = tuple[tuple[int, ...], ...]
 """A discrete choice: the genes of every cell of a network, from the first to the last."""
 
 
+Statistics = Literal["batch", "recorded", "running"]
+"""The statistics by which BN normalises: those of the batch, or the running ones as in evaluation.
+
+``recorded`` is ``batch`` that also updates the running statistics: for the one forward pass of a weight step.
+"""
+
+
 @final
 class CellNetwork(nn.Module):
     """A network of cells.
@@ -213,7 +220,7 @@ class CellNetwork(nn.Module):
             return cls(space, skeleton, options=options)
 
     @contextlib.contextmanager
-    def statistics(self, kind: Literal["batch", "recorded", "running"]) -> Iterator[None]:
+    def statistics(self, kind: Statistics) -> Iterator[None]:
         """Set the statistics by which BN normalises within a ``with`` block, whatever the network's mode.
 
         Args:

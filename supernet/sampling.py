@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -60,11 +61,17 @@ class PathSampler:
             raise ValueError(
                 "strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold: choose one."
             )
+        self.strict_fairness, self.space, self._path = settings.strict_fairness, space, network.path
+        counts = sorted({len(self._fair_choices(values)) for values in space.choices})
+        if self.strict_fairness and len(counts) > 1:
+            raise ValueError(
+                "strict_fairness trains all operations of every edge in one step, so all edges must have equally many, "
+                f"but those of {space.name} have {' or '.join(map(str, counts))}; leave it out."
+            )
         one_type = len(space.cell_types) == 1
-        self.space, self._cell_types = space, network.cell_types
+        self._cell_types = network.cell_types
         self.per_cell = settings.sharing == "per_cell" or (settings.sharing == "auto" and one_type)
         self.reject_dead_nodes = may_die and not settings.strict_fairness and settings.reject_dead_nodes is not False
-        self.strict_fairness = settings.strict_fairness
 
     def sample(self, rng: np.random.Generator) -> list[NetworkPath]:
         """The paths of one step: one, or under strict fairness one per operation.
@@ -76,17 +83,13 @@ class PathSampler:
             Paths for :meth:`CellNetwork.forward`.
         """
         if not self.per_cell:
-            return [self._spread(architecture) for architecture in self._draw(rng)]
+            return [self._path(architecture) for architecture in self._draw(rng)]
         draws = [self._draw(rng) for _ in self._cell_types]
         parts = [
             [self.space.split(architecture)[cell_type] for architecture in draw]
             for draw, cell_type in zip(draws, self._cell_types, strict=True)
         ]
         return [tuple(path) for path in zip(*parts, strict=True)]
-
-    def _spread(self, architecture: Architecture) -> NetworkPath:
-        by_type = self.space.split(architecture)
-        return tuple(by_type[cell_type] for cell_type in self._cell_types)
 
     def _draw(self, rng: np.random.Generator) -> list[Architecture]:
         if self.strict_fairness:
@@ -95,12 +98,16 @@ class PathSampler:
             return [tuple(_without_dead_nodes(self.space, self.space.cell_types[0], rng))]
         return [self.space.sample(rng)]
 
+    def _fair_choices(self, values: Sequence[int]) -> list[int]:
+        """The operations of an edge that are trained equally often: all, or all but a ``none`` that means no edge."""
+        return [value for value in values if value != NONE or self.space.is_product]
+
     def _fair(self, rng: np.random.Generator) -> list[Architecture]:
         """Permuted operations for each edge; where ``none`` only marks missing edges, on one random topology."""
         product, topology = self.space.is_product, self.space.sample(rng)
         columns = []
         for gene, values in zip(topology, self.space.choices, strict=True):
-            allowed = values if product else tuple(value for value in values if value != NONE)
+            allowed = self._fair_choices(values)
             columns.append(rng.permutation(allowed).tolist() if product or gene != NONE else [NONE] * len(allowed))
         return [tuple(path) for path in zip(*columns, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.data import DataOptions, ImageData
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_threads
-from genas.files import write_json
+from genas.files import json_number, write_json
 from genas.metrics import Accuracy, Context, ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
@@ -88,28 +89,33 @@ def train_supernet(
     trainer = SupernetTrainer(supernet, images.to(where), training, seed=seed, precision=compute)
     with Run.create(run, config.settings(images), {**facts, "data_split": images.split_source}) as folder:
         fit(trainer, folder, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        subnets = _probe(run, trainer.data, probe, seed) if probe else None
+        subnets = _probe(run, trainer.data, str(where), probe, seed) if probe else None
         losses = [record["train_loss"] for record in folder.read_log()]
         # The log of a finished run may have been lost.
         write_json(folder.result, {"train_loss": losses[-1] if losses else None, "subnets": subnets})
         say(f"supernet: {folder.weights}")
 
 
-def _probe(run: Path, data: ImageData, count: int, seed: int) -> dict[str, float | int]:
-    """Mean, least and greatest validation accuracy, in [0, 1], of random subnets of a finished supernet."""
-    trained = load_supernet(run, data=data, device=str(data.train.images.device))
+def _probe(run: Path, data: ImageData, device: str, count: int, seed: int) -> dict[str, float | int | None]:
+    """Mean, least and greatest validation accuracy, in [0, 1], of the random subnets whose outputs are finite."""
+    trained = load_supernet(run, data=data, device=device)
     rng = generator(seed, "probe")
     architectures = [trained.network.space.sample(rng) for _ in range(count)]
     accuracies = Accuracy().score(Context(trained, ScoringSettings(), seed=seed), architectures)
-    chance = 1 / trained.data.num_classes
-    say(
-        f"validation accuracy of {count} random subnets: {np.mean(accuracies):.1%} on average, "
-        f"from {np.min(accuracies):.1%} to {np.max(accuracies):.1%} (chance {chance:.1%})"
-    )
+    known, chance = accuracies[~np.isnan(accuracies)], 1 / trained.data.num_classes
+    mean, least, greatest = (float(of(known)) if len(known) else math.nan for of in (np.mean, np.min, np.max))
+    if len(known):
+        say(
+            f"validation accuracy of {len(known)} random subnets: {mean:.1%} on average, from {least:.1%} to "
+            f"{greatest:.1%} (chance {chance:.1%})"
+        )
+    if failed := count - len(known):
+        print(f"note: the outputs of {failed} of {count} random subnets are not finite.", file=sys.stderr)
     return {
         "count": count,
-        "mean_accuracy": float(np.mean(accuracies)),
-        "min_accuracy": float(np.min(accuracies)),
-        "max_accuracy": float(np.max(accuracies)),
+        "failures": failed,
+        "mean_accuracy": json_number(mean),
+        "min_accuracy": json_number(least),
+        "max_accuracy": json_number(greatest),
         "chance": chance,
     }

@@ -78,12 +78,12 @@ class Augmentation:
             mirrored = torch.rand((count, 1), generator=generator) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
         framed = images.new_empty((count, side, side, channels))
-        framed[:] = torch.as_tensor(border, dtype=images.dtype, device=images.device)
+        framed[:] = border if isinstance(border, int | float) else border.to(images)
         framed[:, padding : padding + size, padding : padding + size] = images.permute(0, 2, 3, 1)
         # One gather of whole pixels from the flattened batch.
         firsts = (rows + torch.arange(count)[:, None] * side) * side
         sources = (firsts[:, :, None] + columns[:, None, :]).flatten()
-        moved = framed.view(-1, channels).index_select(0, sources.to(images.device))
+        moved = framed.view(-1, channels).index_select(0, _sent(sources, images))
         return moved.view(count, size, size, channels).permute(0, 3, 1, 2)
 
     def cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -103,5 +103,10 @@ class Augmentation:
         position = torch.arange(size)
         rows, columns = (position >= first) & (position < first + self.cutout)
         kept = ~(rows[:, :, None] & columns[:, None, :])[..., None]
-        blanked: Tensor = images.permute(0, 2, 3, 1) * kept.to(images.device)
+        blanked: Tensor = images.permute(0, 2, 3, 1) * _sent(kept, images)
         return blanked.permute(0, 3, 1, 2)
+
+
+def _sent(draws: Tensor, images: Tensor) -> Tensor:
+    """Draws on the device of images; a GPU need not have done all that it has to do before they are sent."""
+    return draws.to(images.device, non_blocking=images.is_cuda)

@@ -176,10 +176,16 @@ class ImageData:
             Tensor of the same shape and memory order.
         """
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
-        mean, std = (
-            torch.tensor(values, dtype=wide, device=images.device).view(-1, 1, 1) for values in (self.mean, self.std)
-        )
-        return torch.addcmul(-mean / std, images.to(wide), 1 / (255 * std)).to(dtype)
+        if (images.device, wide) not in self._lines:  # a copy to a GPU would wait for all that it has to do
+            mean, std = (torch.tensor(values, dtype=wide).view(-1, 1, 1) for values in (self.mean, self.std))
+            self._lines[images.device, wide] = (-mean / std).to(images.device), (1 / (255 * std)).to(images.device)
+        intercept, slope = self._lines[images.device, wide]
+        return torch.addcmul(intercept, images.to(wide), slope).to(dtype)
+
+    @cached_property
+    def _lines(self) -> dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]]:
+        """Intercepts and slopes of the normalisation, by device and type."""
+        return {}
 
     def training_batch(
         self,

@@ -14,11 +14,19 @@ import numpy.typing as npt
 
 from genas.spaces import darts_text
 from genas.spaces.base import NONE, Architecture, SearchSpace
-from genas.spaces.darts_cell import CANDIDATES, CELLS, EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS, OPERATIONS_WITH_NOISE
+from genas.spaces.darts_cell import (
+    CANDIDATES,
+    CELLS,
+    EDGES,
+    LIVE_INPUTS,
+    NUM_INPUTS,
+    NUM_NODES,
+    OPERATIONS,
+    OPERATIONS_WITH_NOISE,
+)
 from genas.spaces.genes import another_choice, checked_genes, redrawn
 from genas.spaces.skeleton import Skeleton, SkeletonKind
 
-_LIVE_INPUTS = 2
 _IMAGENET_SIZE = 128  # images of at least this size get the network whose stem shrinks them eightfold
 
 _Node = tuple[int, ...]
@@ -98,11 +106,11 @@ class DARTS(SearchSpace):
         genes = checked_genes(self, architecture)
         for cell, target, place in _NODES:
             live = [str(source) for source, gene in enumerate(genes[place]) if gene != NONE]
-            if len(live) != _LIVE_INPUTS:
+            if len(live) != LIVE_INPUTS:
                 came = f"{len(live)}: from {', '.join(live)}" if live else "none"
                 raise ValueError(
                     f"Node {target} of the {cell} cell must have exactly two live inputs, but got {came}. "
-                    f"Set its genes so that {target - _LIVE_INPUTS} of {target} are 0, or call repair."
+                    f"Set its genes so that {target - LIVE_INPUTS} of {target} are 0, or call repair."
                 )
         return genes
 
@@ -123,9 +131,9 @@ class DARTS(SearchSpace):
         for _, _, place in _NODES:
             live = [position for position in positions[place] if repaired[position] != NONE]
             dead = [position for position in positions[place] if repaired[position] == NONE]
-            for position in _subset(live, len(live) - _LIVE_INPUTS, rng):
+            for position in _subset(live, len(live) - LIVE_INPUTS, rng):
                 repaired[position] = NONE
-            for position in _subset(dead, _LIVE_INPUTS - len(live), rng):
+            for position in _subset(dead, LIVE_INPUTS - len(live), rng):
                 repaired[position] = another_choice(self, position, NONE, rng)
         return tuple(repaired)
 
@@ -158,7 +166,7 @@ class DARTS(SearchSpace):
 
     def _neighbors(self, centre: Architecture, radius: int) -> Iterator[Architecture]:
         shells = [_shells(states, node) for states, node in zip(self._states, _nodes(centre), strict=True)]
-        for distance in range(1, min(radius, _LIVE_INPUTS * len(shells)) + 1):
+        for distance in range(1, min(radius, LIVE_INPUTS * len(shells)) + 1):
             for steps in _compositions(distance, len(shells)):
                 for nodes in itertools.product(*(shell[step] for shell, step in zip(shells, steps, strict=True))):
                     yield tuple(itertools.chain.from_iterable(nodes))
@@ -261,18 +269,18 @@ def _renumbered(genes: Sequence[int]) -> Iterator[Architecture]:
 
 def _node_states(operations: Sequence[Sequence[int]]) -> Iterator[_Node]:
     """Yield all genes of a node with exactly two live inputs, given the operations of each of its edges."""
-    for inputs in itertools.combinations(range(len(operations)), _LIVE_INPUTS):
+    for inputs in itertools.combinations(range(len(operations)), LIVE_INPUTS):
         yield from itertools.product(*(edge if source in inputs else (NONE,) for source, edge in enumerate(operations)))
 
 
 def _node_distance(first: _Node, second: _Node) -> int:
-    return _LIVE_INPUTS - sum(a == b != NONE for a, b in zip(first, second, strict=True))
+    return LIVE_INPUTS - sum(a == b != NONE for a, b in zip(first, second, strict=True))
 
 
 def _shells(states: _States, centre: _Node) -> list[list[list[int]]]:
     """Return the states of a node by their distance from one of them, as in :func:`_node_distance`."""
     shared = ((states == centre) & (states != NONE)).sum(axis=1)
-    return [states[shared == _LIVE_INPUTS - distance].tolist() for distance in range(_LIVE_INPUTS + 1)]
+    return [states[shared == LIVE_INPUTS - distance].tolist() for distance in range(LIVE_INPUTS + 1)]
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
@@ -280,7 +288,7 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
     if not parts:
         yield from [()] if not total else []
         return
-    for first in range(min(total, _LIVE_INPUTS) + 1):
+    for first in range(min(total, LIVE_INPUTS) + 1):
         for rest in _compositions(total - first, parts - 1):
             yield first, *rest
 

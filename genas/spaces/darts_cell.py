@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from genas.spaces.base import CellType
 
+LIVE_INPUTS = 2
+"""Number of edges that a node of an architecture keeps."""
+
 NUM_INPUTS = 2
 NUM_NODES = 6
 EDGES = tuple((source, target) for target in range(NUM_INPUTS, NUM_NODES) for source in range(target))

@@ -92,9 +92,9 @@ class A2MGradient(ArchitectureGradient):
         return self.inner.unrolls_weights
 
     @property
-    def small_difference(self) -> str:
-        """The step uphill is short."""
-        return "What A²M adds to the gradient"
+    def small_difference(self) -> str | None:
+        """The step uphill is short; without one, what the inner gradient has."""
+        return "What A²M adds to the gradient" if self.rho > 0 else self.inner.small_difference
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The loss after the step uphill."""

@@ -16,7 +16,7 @@ from genas.search.differentiable.neighbors import (
     MultiplicativeNeighbors,
     Neighbors,
 )
-from genas.search.differentiable.parts import ArchitectureGradient, Regularizer
+from genas.search.differentiable.parts import ArchitectureGradient, Regularizer, has_nasbench201_numbers
 from genas.search.differentiable.regularizers import regularized
 from genas.spaces import SearchSpace
 
@@ -81,7 +81,7 @@ class A2M(FlatMinima):
 
     def rho_on(self, space: SearchSpace) -> float:
         """The length of the step uphill on a space."""
-        return (1e-2 if space.is_product else 1e-1) if self.rho is None else self.rho
+        return (1e-2 if has_nasbench201_numbers(space) else 1e-1) if self.rho is None else self.rho
 
     def resolved(self, space: SearchSpace) -> A2M:
         """The same with the length for the space."""
@@ -158,7 +158,7 @@ class NA(FlatMinima):
 
     def distance_in(self, space: SearchSpace) -> int:
         """The distance in a space."""
-        return (2 if space.is_product else 6) if self.distance is None else self.distance
+        return (2 if has_nasbench201_numbers(space) else 6) if self.distance is None else self.distance
 
     def resolved(self, space: SearchSpace) -> NA:
         """The same with the distance for the space, unless there are no neighbours."""

@@ -136,9 +136,9 @@ class Unrolled(ArchitectureGradient):
         return True
 
     @property
-    def small_difference(self) -> str:
-        """The step ahead is short."""
-        return "The look-ahead of the second order"
+    def small_difference(self) -> str | None:
+        """The step ahead is short, unless there is none."""
+        return None if self.xi == 0 else "The look-ahead of the second order"
 
     def value(self, step: SearchStep, alphas: Alphas) -> Tensor:
         """The search loss at the weights one step ahead."""

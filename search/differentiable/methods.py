@@ -12,7 +12,7 @@ from genas.data import ImageData
 from genas.search.differentiable.flatness import FlatMinima
 from genas.search.differentiable.gradients import FirstOrder
 from genas.search.differentiable.parts import ArchitectureGradient, Regularizer, Selection, WeightStep
-from genas.search.differentiable.projected_search import ProjectedSearch
+from genas.search.differentiable.projected_search import ProjectedSearch, check_runs_to_its_end
 from genas.search.differentiable.projection import ProjectionSettings
 from genas.search.differentiable.regularizers import regularized
 from genas.search.differentiable.relaxation import SkipSchedule, Softmax
@@ -95,11 +95,8 @@ class Method:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        if self.projection is not None and not isinstance(self.stopping, Fixed):
-            raise ValueError(
-                "A projection starts from the supernet after all epochs, but the search may end early "
-                f"({type(self.stopping).__name__}); choose one of both."
-            )
+        if self.projection is not None:
+            check_runs_to_its_end(self.stopping)
         if settings.eigenvalue_batches > 1 and not self.computes_eigenvalues:
             raise ValueError(
                 "eigenvalue_batches is set, but no eigenvalue is computed; set eigenvalue_every or a rule for stopping "

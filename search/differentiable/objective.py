@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from genas.search.differentiable.parts import Objective, Statistics, Weights
+from genas.search.differentiable.parts import Objective, Weights
 from genas.seeding import derived_seed
 from genas.supernet import CellNetwork
 from genas.supernet.mixtures import Mixture
+from genas.supernet.network import Statistics
 
 Batch = tuple[Tensor, Tensor]
 """Normalised and augmented images, shape ``(n, image_channels, H, W)``, and their classes, shape ``(n,)``."""
@@ -34,6 +35,7 @@ class NetworkObjective(Objective):
         track_statistics: Whether BN keeps running statistics (the authors' code of most methods). Without them
             (NATS-Bench's) every loss uses the statistics of its batch, whatever is requested.
         seed: Seed of the step's noise operations.
+        weights: The network's parameters by name, where they are known already; it takes a while to list them.
 
     Example:
         >>> from genas.spaces import NASBench201
@@ -58,11 +60,12 @@ class NetworkObjective(Objective):
         label_smoothing: float = 0.0,
         track_statistics: bool = True,
         seed: int = 0,
+        weights: Weights | None = None,
     ) -> None:
         self.network, self.search_batch, self.training_batch = network, search_batch, training_batch
         self.precision, self.label_smoothing, self.seed = precision, label_smoothing, seed
         self.track_statistics = track_statistics
-        self._weights: dict[str, Tensor] | None = None
+        self._weights = weights
 
     @property
     def weights(self) -> Weights:
@@ -115,5 +118,6 @@ class NetworkObjective(Objective):
             if weights is None:
                 logits: Tensor = network(images, mixtures)
             else:
-                logits = functional_call(network, dict(weights), (images, mixtures))
+                # No weight of the network has two names, for which torch would look at every call.
+                logits = functional_call(network, dict(weights), (images, mixtures), tie_weights=False)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

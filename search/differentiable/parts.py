@@ -5,12 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import final
 
 from torch import Tensor
 
 from genas.spaces import Architecture, SearchSpace
 from genas.supernet.mixtures import Mixture
+from genas.supernet.network import Statistics
 
 Alphas = tuple[Tensor, ...]
 """The architecture parameters: tensors that the architecture's optimiser updates, defined by the relaxation.
@@ -21,11 +22,17 @@ The first ones, one per cell type, belong to the operations, any further ones to
 Weights = Mapping[str, Tensor]
 """Network weights by name; architecture parameters are never among them."""
 
-Statistics = Literal["batch", "recorded", "running"]
-"""The statistics of batch normalisation in a training loss: those of the batch, or the running ones as in evaluation.
 
-``recorded`` is ``batch`` that also updates the running statistics: for the one forward pass of a weight step.
-"""
+def has_nasbench201_numbers(space: SearchSpace) -> bool:
+    """Whether a space is searched with the published numbers of NAS-Bench-201, not with those of DARTS.
+
+    Args:
+        space: The space.
+
+    Returns:
+        Whether it has no rules like those of DARTS.
+    """
+    return space.is_product
 
 
 class Objective(abc.ABC):

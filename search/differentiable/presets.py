@@ -10,6 +10,7 @@ from genas.registry import Registry
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.lambda_hook import LambdaHook
 from genas.search.differentiable.methods import Method, PartialChannels
+from genas.search.differentiable.parts import has_nasbench201_numbers
 from genas.search.differentiable.projection import ProjectionSettings
 from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule
 from genas.search.differentiable.relaxation import SkipSchedule
@@ -71,19 +72,14 @@ def method(name: str, space: SearchSpace, numbers: Numbers = "recommended") -> M
     return found
 
 
-def _is_nasbench201(space: SearchSpace) -> bool:
-    """Whether a space is searched with the numbers of NAS-Bench-201, not with those of DARTS: one without its rules."""
-    return space.is_product
-
-
 def _settings(space: SearchSpace, numbers: Numbers) -> SearchSettings:
     """The settings that the methods' own forks share: 100 epochs on NAS-Bench-201 (A²M's and we: 50), 50 on DARTS."""
-    return SearchSettings(epochs=100 if numbers == "code" and _is_nasbench201(space) else 50)
+    return SearchSettings(epochs=100 if numbers == "code" and has_nasbench201_numbers(space) else 50)
 
 
 def _autodl(space: SearchSpace, numbers: Numbers) -> SearchSettings:
     """DARTS' settings: on NAS-Bench-201 the code is AutoDL-Projects'."""
-    if numbers == "code" and _is_nasbench201(space):
+    if numbers == "code" and has_nasbench201_numbers(space):
         return SearchSettings(nesterov=True, weight_decay=5e-4, update_order="weights_first")
     return SearchSettings()
 
@@ -102,14 +98,14 @@ def _beta(space: SearchSpace, numbers: Numbers) -> Method:
     if numbers != "recommended":
         strength = LinearSchedule(slope=0.5)
     else:
-        strength = LinearSchedule(end=50.0 if _is_nasbench201(space) else 25.0)
+        strength = LinearSchedule(end=50.0 if has_nasbench201_numbers(space) else 25.0)
     return Method(_settings(space, numbers), regularizer=BetaDecay(strength))
 
 
 def _lambda(space: SearchSpace, numbers: Numbers) -> Method:
     """The published code's steps are too short for networks with ReLUs; see :class:`LambdaHook`."""
     settings = _settings(space, numbers)
-    if _is_nasbench201(space):
+    if has_nasbench201_numbers(space):
         slow = replace(settings, alphas=AlphaOptimization(learning_rate=1e-4))
         if numbers == "recommended":
             return Method(slow, weight_step=LambdaHook(0.25))
@@ -143,10 +139,10 @@ def _sdarts_adv(space: SearchSpace, numbers: Numbers) -> Method:
 def _pc(space: SearchSpace, numbers: Numbers) -> Method:
     """The published numbers are for DARTS; on NAS-Bench-201 we keep that space's batch and learning rates."""
     if numbers == "a2m-code":
-        return Method(partial=PartialChannels(4, "cell" if _is_nasbench201(space) else "edges"))
+        return Method(partial=PartialChannels(4, "cell" if has_nasbench201_numbers(space) else "edges"))
     # The code rests the architecture for 15 epochs, whatever their number; we, for the same share of them.
     settings = SearchSettings(warmup=0.3 if numbers == "recommended" else 15)
-    if not _is_nasbench201(space):
+    if not has_nasbench201_numbers(space):
         settings = replace(
             settings,
             batch_size=256,

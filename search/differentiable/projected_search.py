@@ -10,16 +10,32 @@ from torch.nn import functional
 
 from genas.data import ImageData
 from genas.data.splits import stratified_order
-from genas.search.differentiable.objective import NetworkObjective
+from genas.search.differentiable.objective import Batch, NetworkObjective
 from genas.search.differentiable.parts import Objective
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
-from genas.search.differentiable.search import Batch, DifferentiableSearch, SearchParts
+from genas.search.differentiable.search import DifferentiableSearch, SearchParts
 from genas.search.differentiable.settings import SearchSettings
-from genas.search.differentiable.stopping import Fixed, Outcome
+from genas.search.differentiable.stopping import Fixed, Outcome, Stopping
 from genas.seeding import derived_seed, generator
 from genas.spaces import Architecture
 from genas.supernet.mixtures import Mixture
 from genas.supernet.network import CellNetwork
+
+
+def check_runs_to_its_end(stopping: Stopping) -> None:
+    """Refuse a search that a projection cannot follow.
+
+    Args:
+        stopping: Rule for its end.
+
+    Raises:
+        ValueError: If it may end early.
+    """
+    if not isinstance(stopping, Fixed):
+        raise ValueError(  # noqa: TRY004 (a rule of the search, not a wrong type)
+            "A projection starts from the supernet after all epochs, but the search may end early with the "
+            f"architecture of an epoch before ({type(stopping).__name__}); choose one of the two."
+        )
 
 
 @final
@@ -58,11 +74,7 @@ class ProjectedSearch(DifferentiableSearch):
         seed: int,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        if not isinstance(parts.stopping, Fixed):
-            raise ValueError(  # noqa: TRY004 (a rule of the search, not a wrong type)
-                "A projection starts from the supernet after all epochs, but the search may end early with the "
-                f"architecture of an epoch before ({type(parts.stopping).__name__}); choose one of the two."
-            )
+        check_runs_to_its_end(parts.stopping)
         super().__init__(network, data, settings, parts, seed=seed, precision=precision)
         self.projection, self._pace = Projection(network.space, seed), projection
         order = stratified_order(data.valid.labels.cpu().numpy(), generator(seed, "projection images"))

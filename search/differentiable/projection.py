@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from genas.choices import check_choices
-from genas.search.differentiable.parts import Objective, Statistics, Weights
-from genas.search.differentiable.selection import LIVE_INPUTS, incoming
+from genas.errors import TrainingDiverged
+from genas.search.differentiable.parts import Objective, Weights, has_nasbench201_numbers
+from genas.search.differentiable.selection import incoming
 from genas.seeding import generator
 from genas.spaces import Architecture, SearchSpace
 from genas.spaces.base import NONE
+from genas.spaces.darts_cell import LIVE_INPUTS
 from genas.supernet.mixtures import Mixture
+from genas.supernet.network import Statistics
 
 Score = Callable[[Sequence[Mixture]], tuple[float, ...]]
 """Maps one mixture per cell type to the supernet's score with them, followed by scores for ties; higher is better."""
@@ -104,7 +107,7 @@ class Projection:
             Numbers that do not decrease, the first of them 0.
         """
         epochs = [interval * position for position in range(self.rounds)]
-        if self.space.is_product and self.rounds > 1:
+        if has_nasbench201_numbers(self.space) and self.rounds > 1:
             epochs[-1] -= 1
         return tuple(epochs)
 
@@ -130,7 +133,7 @@ class Projection:
             score: Performance of the supernet.
 
         Raises:
-            ValueError: If a score is not a number.
+            TrainingDiverged: If a score is not a number.
         """
         draws = generator(self.seed, "projection", self.rounds_done)
         topology = self.rounds_done >= self._operation_rounds
@@ -243,7 +246,7 @@ def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[b
 
 def _checked(score: tuple[float, ...]) -> tuple[float, ...]:
     if any(map(math.isnan, score)):
-        raise ValueError("The supernet's score must be a number, but is NaN: the weights or the losses diverged.")
+        raise TrainingDiverged("The supernet's score must be a number, but is NaN: the weights or the losses diverged.")
     return score
 
 

@@ -13,7 +13,7 @@ from genas.data import Augmentation, ImageData
 from genas.files import json_number
 from genas.search.differentiable.curvature import dominant_eigenvalue
 from genas.search.differentiable.gradients import FirstOrder
-from genas.search.differentiable.objective import NetworkObjective
+from genas.search.differentiable.objective import Batch, NetworkObjective
 from genas.search.differentiable.parts import (
     Alphas,
     ArchitectureGradient,
@@ -32,8 +32,6 @@ from genas.spaces import Architecture
 from genas.supernet.mixtures import Mixture
 from genas.supernet.network import CellNetwork
 from genas.supernet.training import Trainer
-
-Batch = tuple[Tensor, Tensor]
 
 
 @final
@@ -96,6 +94,7 @@ class DifferentiableSearch(Trainer):
         super().__init__(network, data, settings, seed=seed, precision=precision)
         self.settings, self.parts = settings, parts
         self.selection = parts.selection or selection_for(network.space)
+        self._weights = dict(network.named_parameters())
         drawn = parts.relaxation.initial(seed)
         self.alphas: Alphas = tuple(alpha.detach().to(self.device, self.dtype).requires_grad_() for alpha in drawn)
         chosen = settings.alphas
@@ -233,6 +232,7 @@ class DifferentiableSearch(Trainer):
             label_smoothing=self.settings.label_smoothing,
             track_statistics=self.settings.track_statistics,
             seed=derived_seed(self.seed, "noise operations", self.step_number),
+            weights=self._weights,
         )
 
     def before_reading_off(self) -> None:
@@ -256,9 +256,7 @@ class DifferentiableSearch(Trainer):
             learning_rate=self.optimizer.param_groups[0]["lr"],
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            momentum_buffers={
-                name: state[weight]["momentum_buffer"] for name, weight in self.network.named_parameters()
-            },
+            momentum_buffers={name: state[weight]["momentum_buffer"] for name, weight in self._weights.items()},
         )
 
     def _move_alphas(self, step: SearchStep) -> None:

@@ -8,16 +8,15 @@ from typing import final
 
 import numpy as np
 
+from genas.errors import TrainingDiverged
 from genas.search.differentiable.parts import Selection
 from genas.spaces import Architecture, CellType, SearchSpace
 from genas.spaces.base import NONE
+from genas.spaces.darts_cell import LIVE_INPUTS
 from genas.supernet.mixtures import Mixture
 
 SKIP = "skip_connect"
 """Name of the skip connection in all spaces."""
-
-LIVE_INPUTS = 2
-"""Number of edges that a node of the DARTS space keeps."""
 
 
 @final
@@ -136,7 +135,7 @@ def _weights(space: SearchSpace, mixtures: Sequence[Mixture]) -> list[tuple[_Row
                 f"{weights.shape} and edge weights of shape {edges.shape}."
             )
         if not (np.isfinite(weights).all() and np.isfinite(edges).all()):
-            raise ValueError(
+            raise TrainingDiverged(
                 f"The weights of the {cell.name} cell must be finite, but some are not: the search diverged."
             )
         parts.append(([(edge, row[: len(edge)]) for edge, row in zip(candidates, weights, strict=True)], edges))

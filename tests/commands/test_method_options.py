@@ -149,7 +149,7 @@ def test_every_change_has_something_to_change() -> None:
         ({"stop_factor": 2.0}, "without stop=eigenvalue"),
         ({"partial_scope": "cell"}, "without partial_channels"),
         ({"projection_interval": 2}, "without select=projection"),
-        ({"select": "projection", "stop": "eigenvalue"}, "choose one of both"),
+        ({"select": "projection", "stop": "eigenvalue"}, "choose one of the two"),
         ({"smoothing": "random", "alignment": 0.1}, "smoothing is set, but the method already has LambdaHook"),
         ({"beta_slope": 0.5, "beta_end": 50.0}, "Exactly one of slope and end"),
         ({"alignment": -0.25}, "alignment's strength must be finite and not negative, but got -0.25"),

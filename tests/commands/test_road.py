@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file
 from genas.cli import main
 from genas.commands.paths import absolute_data
 from genas.errors import RunError
-from genas.metrics import Angle, CostOf, ScoringSettings, architecture_cost, parse_metric
+from genas.metrics import Accuracy, Angle, CostOf, ScoringSettings, architecture_cost, parse_metric
 from genas.metrics import context as metric_context
 from genas.runs import Run
 from genas.scores import ScoreStore
@@ -116,6 +117,31 @@ def test_training_leaves_a_whole_run(supernet: Path) -> None:
     assert before.keys() == after.keys()
     assert any(not np.array_equal(before[name], after[name]) for name in before)
     assert 0 <= result(supernet)["subnets"]["mean_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "failures", "least", "told"),
+    [
+        ([0.5, math.nan], 1, 0.5, "validation accuracy of 1 random subnets: 50.0% on average"),
+        ([math.nan, math.nan], 2, None, "supernet: "),
+    ],
+)
+def test_subnets_that_fail_are_counted_and_lose_no_training(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    accuracies: list[float],
+    failures: int,
+    least: float | None,
+    told: str,
+) -> None:
+    monkeypatch.setattr(Accuracy, "values", lambda *_: np.array(accuracies))
+    assert run("train-supernet", tmp_path / "run", *TRAIN, "--max-train", "32", "--epochs", "1") == 0
+    printed = capsys.readouterr()
+    assert told in printed.out
+    assert f"note: the outputs of {failures} of 2 random subnets are not finite." in printed.err
+    found = result(tmp_path / "run")["subnets"]
+    assert (found["count"], found["failures"], found["min_accuracy"]) == (2, failures, least)
 
 
 def test_an_exhaustive_search_ranks_the_whole_space(

@@ -45,6 +45,12 @@ def test_small_space_is_drained_to_the_last() -> None:
     assert unseen.exhausted_because == "all 3 architectures of three-bits were proposed"
 
 
+def test_of_each_class_of_equal_architectures_one_is_proposed() -> None:
+    unseen = Unseen(ThreeBits(), dedup_key=lambda genes: genes[0])
+    assert sorted(genes[0] for genes in drain(unseen)) == [0, 1]
+    assert unseen.exhausted_because == "all 2 classes of equal architectures of three-bits were proposed"
+
+
 def test_listing_finds_what_sampling_does_not() -> None:
     never = SimpleNamespace(**{"name": "x", "choices": ((0, 1),) * 3, "check": tuple, "sample": lambda _: (0, 0, 0)})
     orders = {tuple(drain(Unseen(never), seed)) for seed in range(20)}

@@ -45,6 +45,28 @@ def test_exact_statistics_are_mean_and_variance_of_the_population(make_network, 
         torch.testing.assert_close(layer.running_var, ((pixels - pixels.mean(1, keepdim=True)) ** 2).mean(1))
 
 
+@pytest.mark.parametrize("mode", ["exact", "ema"])
+def test_a_calibration_that_fails_leaves_no_trace_in_later_ones(mode, make_network, random_images, monkeypatch) -> None:
+    """As where memory does not suffice for the images."""
+    settings, images = Calibration(mode), random_images(8)
+    expected = calibrate(make_network().subnet(GENES), images, settings)
+    failed = make_network().subnet(GENES)
+
+    def fail(_: Tensor) -> Tensor:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failed.head, "forward", fail)
+        with pytest.raises(MemoryError):
+            calibrate(failed, images, settings)
+    calibrate(failed, images, settings)
+    failed.train()(images)
+    expected.train()(images)
+    for first, second in zip(layers(failed), layers(expected), strict=True):
+        assert torch.equal(first.running_var, second.running_var)
+        assert not first._forward_hooks
+
+
 @pytest.mark.parametrize("mode", ["exact", "ema", "batch"])
 def test_calibration_forgets_what_the_network_held_and_keeps_its_weights_and_momentum(
     mode, make_network, random_images

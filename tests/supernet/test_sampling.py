@@ -10,17 +10,27 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from genas.spaces import NONE, NASBench201, space
+from genas.spaces import NONE, NASBench201, SearchSpace, space
 from genas.supernet import CellNetwork, NetworkPath, PathSampler, PathSampling
 
 
 def sampler(name: str = "nasbench201", settings: PathSampling | None = None, cells: int | None = None) -> PathSampler:
-    search_space = space(name)
     depth = (1 if name == "nasbench201" else 3) if cells is None else cells
+    return PathSampler(network_of(space(name), depth), settings or PathSampling())
+
+
+def network_of(search_space: SearchSpace, cells: int = 1) -> CellNetwork:
+    """A network without any operation, which the draws do not need."""
     with torch.device("meta"):
-        skeleton = search_space.supernet_skeleton(10, 8, channels=2, cells=depth)
-        network = CellNetwork(search_space, skeleton, candidates=[()] * search_space.num_genes)
-    return PathSampler(network, settings or PathSampling())
+        skeleton = search_space.supernet_skeleton(10, 8, channels=2, cells=cells)
+        return CellNetwork(search_space, skeleton, candidates=[()] * search_space.num_genes)
+
+
+class Uneven(NASBench201):
+    """An edge lacks an operation that the others have."""
+
+    name = "uneven"
+    choices = candidates = ((0, 1, 2, 3, 4),) * 5 + ((0, 1, 2, 3),)
 
 
 def draw(sampling: PathSampler, steps: int, seed: int = 0) -> list[NetworkPath]:
@@ -186,5 +196,8 @@ def test_refused_combinations() -> None:
         match="strict_fairness trains every operation equally often, so reject_dead_nodes cannot hold",
     ):
         sampler(settings=PathSampling(strict_fairness=True, reject_dead_nodes=True))
+    with pytest.raises(ValueError, match=r"must have equally many, but those of uneven have 4 or 5; leave it"):
+        PathSampler(network_of(Uneven()), PathSampling(strict_fairness=True))
+    PathSampler(network_of(Uneven()), PathSampling())
     assert not sampler(settings=PathSampling(strict_fairness=True)).reject_dead_nodes
     assert not sampler("darts", PathSampling(reject_dead_nodes=False)).reject_dead_nodes

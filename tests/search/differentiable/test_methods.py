@@ -330,6 +330,13 @@ def test_differences_too_small_for_bfloat16_are_refused(
     method("beta-darts", NB201).search(network, data, seed=0, precision=torch.bfloat16)
 
 
+def test_without_their_strength_methods_are_as_precise_as_plain_darts() -> None:
+    assert not Method(flatness=A2M(rho=0.0)).needs_float32(NB201)
+    assert not Method(gradient=Unrolled(xi=0.0)).needs_float32(NB201)
+    inner = A2M(rho=0.0, curvature="none", allow_unrolled=True)
+    assert Method(gradient=Unrolled(), flatness=inner).needs_float32(NB201)
+
+
 def test_alignment_of_a_single_cell_is_refused_before_the_search(data: ImageData) -> None:
     found = space("s2")
     network = CellNetwork.initialised(found, found.supernet_skeleton(10, 8, 1, channels=4, cells=3), 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from genas.errors import TrainingDiverged
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
 from genas.spaces import SearchSpace, space
 from genas.supernet.mixtures import Mixture
@@ -210,7 +211,7 @@ def test_nothing_is_read_off_before_the_end_and_scores_must_be_numbers() -> None
     projection = Projection(found, 0)
     with pytest.raises(ValueError, match="All 6 rounds must be over, but 0 are"):
         projection.architecture()
-    with pytest.raises(ValueError, match="score must be a number, but is NaN"):
+    with pytest.raises(TrainingDiverged, match="score must be a number, but is NaN"):
         projection.run_round(uniform(found), lambda _: (0.5, float("nan")))
 
 
