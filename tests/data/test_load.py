@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,26 @@ def test_the_seed_draws_the_limited_images_where_no_split_does(write_npz: Writer
     first, again, other = (load_data(name, seed=seed, max_train=8).train.images for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_the_data_set_of_the_contributing_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "bloodmnist" in each]
+    (tmp_path / "blood_of_the_guide.py").write_text(example, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    offer = EntryPoint("bloodmnist", "blood_of_the_guide:load_bloodmnist", "genas.data")
+    monkeypatch.setattr("genas.registry.entry_points", lambda **wanted: EntryPoints([offer]).select(**wanted))
+    monkeypatch.setattr(LOADERS, "_items", dict(LOADERS._items))  # forgets it afterwards
+    with pytest.raises(FileNotFoundError, match=r"bloodmnist.npz; fetch it from medmnist.com"):
+        load_data("bloodmnist", data_root=tmp_path)
+    rng, arrays = np.random.default_rng(0), {}
+    for part, count in (("train", 24), ("val", 16), ("test", 8)):
+        arrays[f"{part}_images"] = rng.integers(256, size=(count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count, dtype=np.uint8) % 8)[:, None]
+    np.savez(tmp_path / "bloodmnist.npz", **arrays)
+    data = load_data("bloodmnist", data_root=tmp_path)
+    assert data.test is not None
+    assert (len(data.train), len(data.valid), len(data.test)) == (24, 16, 8)
+    assert (data.class_names[1], data.image_size, data.image_channels) == ("eosinophil", 28, 3)
+    pixels = data.test.images.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(pixels, arrays["test_images"])
