@@ -140,6 +140,9 @@ class SearchSpace(abc.ABC):
     def mutate(self, architecture: Architecture, rng: np.random.Generator, rate: float = 0.1) -> Architecture:
         """A different valid architecture: each gene changes with probability ``rate``, at least one does.
 
+        For searchers of one's own: :class:`genas.search.Evolution` varies genes as the papers' code does, which may
+        leave all of them as they are, and needs only :meth:`repair`.
+
         Raises:
             ValueError: If ``rate`` is not in [0, 1].
         """
