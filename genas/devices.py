@@ -55,8 +55,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     Args:
         name: ``auto`` (``bf16`` where :func:`has_native_bf16`, else ``fp32``), ``fp32`` or ``bf16``. ``bf16`` is also
             obeyed on hardware that only emulates it; :func:`device_facts` records that. ``fp32`` is what it says on
-            CUDA, too: convolutions in TF32, ten bits of mantissa and torch's default there, are switched off for the
-            process.
+            CUDA, too: TF32, ten bits of mantissa and torch's default for convolutions there, is switched off for the
+            process, so that equal settings have equal numbers in commands, their workers and notebooks.
         device: As from :func:`resolve_device`.
 
     Returns:
@@ -71,6 +71,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         raise ValueError(f"precision must be auto, fp32 or bf16, but got {name!r}.")
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     if name == "bf16" or (name == "auto" and has_native_bf16(device)):
         return torch.bfloat16
     return torch.float32

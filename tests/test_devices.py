@@ -95,11 +95,13 @@ def test_bf16_on_cuda_from_ampere_on(
 
 
 def test_fp32_on_cuda_is_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    for backend in backends:
+        monkeypatch.setattr(backend, "allow_tf32", True)
     resolve_precision("fp32", CPU)
-    assert torch.backends.cudnn.allow_tf32
+    assert all(backend.allow_tf32 for backend in backends)
     resolve_precision("fp32", GPU)
-    assert not torch.backends.cudnn.allow_tf32
+    assert not any(backend.allow_tf32 for backend in backends)
 
 
 @pytest.mark.parametrize("amx", [False, True])

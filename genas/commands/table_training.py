@@ -13,6 +13,7 @@ import torch
 
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.data import DataOptions, ImageData
+from genas.devices import resolve_precision
 from genas.errors import TrainingDiverged
 from genas.files import to_json
 from genas.spaces import Architecture, SearchSpace
@@ -81,8 +82,10 @@ class TrainingPlan:
 
     def initial_network(self, data: ImageData, seed: int) -> CellNetwork:
         """All operations with their initial weights: equal edges of all architectures start equally."""
+        device = torch.device(self.device)
+        resolve_precision("fp32", device)  # in a worker process, too
         skeleton = self.network.skeleton(self.search_space, data)
-        return CellNetwork.initialised(self.search_space, skeleton, seed).to(torch.device(self.device))
+        return CellNetwork.initialised(self.search_space, skeleton, seed).to(device)
 
 
 @functools.lru_cache(maxsize=1)

@@ -361,6 +361,15 @@ def test_a_known_table_of_other_networks_is_refused(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_worker_trains_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA, torch would run convolutions in TF32."""
+    asked = []
+    monkeypatch.setattr(table_training, "resolve_precision", lambda *given: asked.append(given))
+    plan = TrainingPlan("nasbench201", "digits", TINY["data_options"], PART, TINY["network"], TINY["training"], 0)  # type: ignore[arg-type]
+    plan.initial_network(plan.load_data(), seed=0)
+    assert asked == [("fp32", torch.device("cpu"))]
+
+
 def test_a_known_table_of_another_augmentation_is_refused(
     tmp_path: Path, trainings: list[tuple[int, tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
