@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,14 +96,23 @@ def test_bf16_on_cuda_from_ampere_on(
     assert resolve_precision("fp32", GPU) is torch.float32
 
 
-def test_fp32_on_cuda_is_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    for backend in backends:
-        monkeypatch.setattr(backend, "allow_tf32", True)
+@pytest.fixture
+def tf32() -> Iterator[list[Any]]:
+    """The two places in which torch keeps it, switched on."""
+    places: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = True
+    yield places
+    for place, value in zip(places, before, strict=True):
+        place.allow_tf32 = value
+
+
+def test_fp32_on_cuda_is_no_tf32(tf32: list[Any]) -> None:
     resolve_precision("fp32", CPU)
-    assert all(backend.allow_tf32 for backend in backends)
+    assert [place.allow_tf32 for place in tf32] == [True, True]
     resolve_precision("fp32", GPU)
-    assert not any(backend.allow_tf32 for backend in backends)
+    assert [place.allow_tf32 for place in tf32] == [False, False]
 
 
 @pytest.mark.parametrize("amx", [False, True])
