@@ -8,6 +8,7 @@ import itertools
 import math
 import pickle
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from genas.metrics import Context, Metric, ScoringSettings
 from genas.scores import ScoreStore
 from genas.seeding import generator
 from genas.spaces import Architecture
+from genas.spaces import space as space_by_name
 from genas.supernet import Calibration
 from genas.supernet.project import TrainedSupernet
 from genas.testing.global_generators import check_globals_do_not_matter
@@ -26,19 +28,25 @@ _ROUNDING = {"rtol": 1e-6, "atol": 1e-12}
 
 
 class MetricContract(abc.ABC):
-    """Tests for every metric. They score a few architectures of a tiny supernet of random weights in float64."""
+    """Tests for every metric. They score a few architectures of a tiny supernet of random weights in float64.
+
+    Attributes:
+        space: Name of the search space.
+    """
+
+    space: ClassVar[str] = "nasbench201"
 
     @abc.abstractmethod
     def make(self) -> Metric:
         """Return the metric."""
 
     def supernet(self) -> TrainedSupernet:
-        """Return the supernet whose architectures are scored, the same every time; by default of NAS-Bench-201."""
-        return tiny_supernet()
+        """Return the supernet whose architectures are scored, equal every time."""
+        return tiny_supernet(self.space)
 
     def samples(self) -> list[Architecture]:
         """Return the architectures to score."""
-        rng, space = generator(0, "testing"), self.supernet().network.space
+        rng, space = generator(0, "testing"), space_by_name(self.space)
         return [space.sample(rng) for _ in range(5)]
 
     @contextlib.contextmanager
