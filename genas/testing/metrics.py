@@ -23,9 +23,6 @@ from genas.supernet.project import TrainedSupernet
 from genas.testing.global_generators import check_globals_do_not_matter
 from genas.testing.supernets import tiny_supernet
 
-_ROUNDING = {"rtol": 1e-6, "atol": 1e-12}
-"""Differences of float64 scores that the order of a sum may make."""
-
 
 class MetricContract(abc.ABC):
     """Tests for every metric. They score a few architectures of a tiny supernet of random weights in float64.
@@ -132,7 +129,8 @@ class MetricContract(abc.ABC):
 
 
 def _assert_close(scores: np.ndarray, expected: Sequence[float] | np.ndarray) -> None:
-    np.testing.assert_allclose(scores, expected, **_ROUNDING)
+    """Check that float64 scores are equal but for what the order of a sum may make of them."""
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-12)
 
 
 def _stored(context: Context) -> dict[str, int]:
