@@ -139,7 +139,8 @@ def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.Captur
     assert {path.name for path in (folder / "figures").iterdir()} == {"digits-test-5.svg", "digits-test-5.png"}
     printed = capsys.readouterr()
     assert "12 architectures of nasbench201 against made-up." in printed.out
-    assert "[ ]: 95% bootstrap intervals over architectures. *: a baseline" in printed.out
+    assert "[ ]: 95% bootstrap intervals over architectures. [ ] of the noise ceiling: 95% over the" in printed.out
+    assert "trained repeatedly. *: a baseline" in printed.out
     assert "±:" not in printed.out
     assert "tau-b between" in printed.out
     assert "note:" not in printed.err

@@ -126,7 +126,7 @@ def test_what_is_stored_is_asked_for_once_per_measurement(make_context, table_me
     for measurement in metric.measurements:
         measurement.runs.clear()
     assert metric.score(context, [first, second, third]).tolist() == [2.0] * 3
-    assert [each.runs for each in metric.measurements] == [[second, third], [first, third]]
+    assert [each.runs for each in metric.measurements] == [[second, third], [third, first]]
 
     get = ScoreStore.get
     monkeypatch.setattr(
