@@ -1,4 +1,4 @@
-"""Call of a verb's function, without those settings of a configuration file that the options beside it make useless."""
+"""Call of a verb's function; settings of a configuration file that the typed options make useless are left out."""
 
 from __future__ import annotations
 

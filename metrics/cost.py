@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
@@ -48,7 +47,16 @@ def architecture_cost(
 
 @dataclass(frozen=True)
 class _CostMetric(Metric):
-    """One field of a cost; its score is the negative cost."""
+    """The field of a cost that is called like the metric; its score is the negative cost.
+
+    Args:
+        of: The network whose cost is computed.
+        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
+        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
+
+    Raises:
+        ValueError: If a size is given, but the cost is that of the subnet.
+    """
 
     of: CostOf = "standalone"
     channels: int | None = None
@@ -64,10 +72,6 @@ class _CostMetric(Metric):
     higher_is_better: ClassVar[bool] = False
     cost_hint: ClassVar[Literal["free", "weights", "forward"]] = "free"
 
-    @abc.abstractmethod
-    def number(self, costs: Cost) -> int:
-        """The field of the cost."""
-
     @final
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         """The cost of each architecture."""
@@ -75,48 +79,22 @@ class _CostMetric(Metric):
             architecture_cost(context, architecture, self.of, channels=self.channels, cells=self.cells)
             for architecture in architectures
         ]
-        return np.array([self.number(each) for each in costs], dtype=np.float64)
+        return np.array([getattr(each, self.name) for each in costs], dtype=np.float64)
 
 
 @final
 @dataclass(frozen=True)
 class Macs(_CostMetric):
-    """Multiply-accumulates per image.
-
-    Args:
-        of: The network whose cost is computed.
-        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
-        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
-
-    Raises:
-        ValueError: If a size is given, but the cost is that of the subnet.
-    """
+    """Multiply-accumulates per image."""
 
     name: ClassVar[str] = "macs"
     unit: ClassVar[str] = "macs"
-
-    def number(self, costs: Cost) -> int:
-        """The macs."""
-        return costs.macs
 
 
 @final
 @dataclass(frozen=True)
 class Params(_CostMetric):
-    """Trainable weights.
-
-    Args:
-        of: The network whose cost is computed.
-        channels: Channels of the first cells of the stand-alone network; ``None``: the published number.
-        cells: Its cells as in :class:`genas.spaces.Skeleton`; ``None``: the published number.
-
-    Raises:
-        ValueError: If a size is given, but the cost is that of the subnet.
-    """
+    """Trainable weights."""
 
     name: ClassVar[str] = "params"
     unit: ClassVar[str] = "weights"
-
-    def number(self, costs: Cost) -> int:
-        """The number of weights."""
-        return costs.params

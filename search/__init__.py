@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genas.search.constraint import Constraint, Cost
+from genas.search.constraint import Constraint
 from genas.search.evolution import Evolution, EvolutionConfig
 from genas.search.executors import Rows, measure_in_parallel, process_pool
 from genas.search.loop import Batch, Score, SearchResult, search
@@ -13,7 +13,6 @@ from genas.search.searcher import Searcher
 __all__ = [
     "Batch",
     "Constraint",
-    "Cost",
     "Evolution",
     "EvolutionConfig",
     "NeighborhoodRandomSearch",

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import final
 
-from genas.spaces.base import Architecture
-
-
-class Cost(Protocol):
-    """The fields of a cost that a constraint reads; :class:`genas.spaces.costs.Cost` has them."""
-
-    @property
-    def params(self) -> int:
-        """Number of trainable weights."""
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the forward pass of one image."""
+from genas.spaces import Architecture, Cost
 
 
 @final
@@ -35,7 +23,7 @@ class Constraint:
         ValueError: If there is no limit, or one is not positive.
 
     Example:
-        >>> from genas.spaces.costs import Cost
+        >>> from genas.spaces import Cost
         >>> limit = Constraint(lambda architecture: Cost(macs=1_000_000 * sum(architecture)), max_macs=3_000_000)
         >>> limit.allows((1, 2)), limit.allows((2, 2))
         (True, False)

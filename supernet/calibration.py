@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -52,18 +51,6 @@ class Calibration:
         given = [name for name in unread if getattr(self, name) != getattr(type(self), name)]
         if given:
             raise ValueError(f"{' and '.join(given)} would do nothing in mode {self.mode}; leave it out.")
-
-    @property
-    def leftover(self) -> float:
-        """The share of the initial values (0, 1) that remains in the statistics of ``ema``; 0 in the other modes.
-
-        With fewer training images than ``images``, more remains.
-
-        Example:
-            >>> round(Calibration("ema", images=850).leftover, 3)
-            0.229
-        """
-        return (1 - self.ema_momentum) ** math.ceil(self.images / self.ema_batch_size) if self.mode == "ema" else 0.0
 
 
 _NAMES = [each.name for each in fields(Calibration) if each.name != "mode"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from genas.metrics import Context
+from genas.spaces import Architecture
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,3 +30,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set GENAS_SHARED_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def forbid_networks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it makes every further evaluation of a subnet an error."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a network ran")
+
+    return lambda: monkeypatch.setattr("genas.metrics.context.evaluate", refuse)
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
+    """The architectures that contexts have evaluated since, one entry per call."""
+    seen: list[Architecture] = []
+    original = Context.evaluate
+
+    def counted(self: Context, architecture: Architecture, *noise: Any) -> Any:
+        seen.append(architecture)
+        return original(self, architecture, *noise)
+
+    monkeypatch.setattr(Context, "evaluate", counted)
+    return seen

@@ -86,7 +86,6 @@ def changed(method: str, replacement: Callable) -> SpaceContract:
 def test_space_contract_catches(method: str, replacement: Callable, test: str) -> None:
     with pytest.raises((AssertionError, TypeError)):
         getattr(changed(method, replacement), test)()
-    getattr(changed("unrelated", None), test)()
 
 
 class SearcherUnderTest(SearcherContract):
@@ -135,7 +134,6 @@ def stop_without_scores(searcher: Searcher, architectures, scores: np.ndarray) -
 def test_searcher_contract_catches(methods: dict[str, Callable], test: str) -> None:
     with pytest.raises(AssertionError):
         getattr(SearcherUnderTest(**methods), test)()
-    getattr(SearcherUnderTest(), test)()
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,11 @@ class Sums(Metric):
 
     def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
         return context.measure(Genes(), architectures)[:, 1]
+
+
+class TestSums(MetricContract):
+    def make(self) -> Metric:
+        return Sums()
 
 
 class Sloppy(Genes):
@@ -246,7 +249,6 @@ def test_a_metric_may_fail_for_some_architectures() -> None:
 def test_metric_contract_catches(members: dict[str, object], test: str) -> None:
     with pytest.raises(AssertionError):
         getattr(MetricUnderTest(**members), test)()
-    getattr(MetricUnderTest(), test)()
 
 
 def test_metric_contract_lets_errors_through() -> None:

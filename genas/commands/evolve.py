@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from genas.commands.evaluation import ContextRecipe, Scores, score_file, worker_pool
+from genas.commands.evolve_plan import EvolvePlan, SearcherName
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.commands.results import draw_best, result_entry, short_name
-from genas.commands.search_plan import SearcherName, SearchPlan
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.commands.truth import Truth
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
@@ -100,7 +100,7 @@ def evolve(
         raise ValueError(f"top must be at least 1, but got {top}.")
     where = resolve_device(device)
     facts = device_facts(where, resolve_precision(precision, where))
-    plan = SearchPlan(
+    plan = EvolvePlan(
         run=run.resolve(),
         metric=metric,
         join=join,
@@ -161,7 +161,7 @@ def _summary(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _result(plan: SearchPlan, context: Context, found: SearchResult, truths: Sequence[Truth]) -> dict[str, Any]:
+def _result(plan: EvolvePlan, context: Context, found: SearchResult, truths: Sequence[Truth]) -> dict[str, Any]:
     architectures, cost = [architecture for architecture, _ in found.top], plan.cost(context)
     values = {name: part.values(context, architectures).tolist() for name, part in plan.parts.items()}
     entries = [

@@ -1,4 +1,4 @@
-"""The options of ``genas search`` for flat minima: which plug-in, and what A²M has otherwise than usual."""
+"""The options of ``genas search`` for flat minima: the plug-in, and changes of A²M's defaults."""
 
 from __future__ import annotations
 

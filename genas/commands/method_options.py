@@ -206,7 +206,7 @@ class MethodChanges:
         return self._changed(own, ProjectionSettings, "select=projection", names)
 
     def _changed(self, part: T, kind: type, needed: str, names: Mapping[str, str]) -> T:
-        """A part with the options that only its kind reads; ``names`` says what it calls them."""
+        """The part with its given options (names: option to field), which are refused if it is of another kind."""
         changes = renamed(self, names)
         if changes and not isinstance(part, kind):
             option = next(name for name, own in names.items() if own in changes)

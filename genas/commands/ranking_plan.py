@@ -232,7 +232,7 @@ def other_data(trained_on: Sequence[tuple[str, str]], truth: Sequence[Column]) -
         truth: The columns of truth.
 
     Returns:
-        What is to be noted; empty where nothing is.
+        A note that names those trained on other data than the truth; empty if there are none.
     """
     others = []
     for name, dataset in trained_on:

@@ -74,7 +74,7 @@ def sample(
 
 
 def sampled_share(space: SearchSpace, architectures: Sequence[Architecture]) -> float:
-    """Share of its space that a sample is.
+    """Share of its space that a sample covers.
 
     Args:
         space: The space.

@@ -96,13 +96,13 @@ def given(changes: Any) -> dict[str, Any]:
 
 
 def renamed(changes: Any, names: Mapping[str, str]) -> dict[str, Any]:
-    """The options that are given, of some, as what they change calls them.
+    """The given ones of some options, under the names of the fields that they change.
 
     Args:
-        changes: A dataclass of options.
-        names: Names of options to what they are called there.
+        changes: A dataclass of options; ``None`` means not given.
+        names: Name of the field by name of the option.
 
     Returns:
-        Those that are not ``None``, by the latter.
+        The given values by name of the field.
     """
     return {new: value for old, new in names.items() if (value := getattr(changes, old)) is not None}

@@ -42,7 +42,7 @@ def unknown_column(text: str, columns: Sequence[Column], table: str) -> KeyError
     """The error for a column that does not exist.
 
     Args:
-        text: Text of the requested column, or what was given for one.
+        text: Text of the requested column, or what was given instead of a column.
         columns: The columns of the table.
         table: Name of their table.
 

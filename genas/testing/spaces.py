@@ -150,13 +150,13 @@ class SpaceContract(abc.ABC):
                 space.parse(text)
 
     def test_keys_are_equal_for_equal_architectures(self) -> None:
-        """The three keys are hashable functions of the genes."""
-        space = self.make()
+        """The three keys are hashable, and the same in a space made anew."""
+        space, other = self.make(), self.make()
         for architecture in self.samples(20):
-            copy = (*architecture[:1], *architecture[1:])
-            for key in (space.unique_key, space.supernet_key, space.angle_key):
-                assert key(architecture) == key(copy)
-                assert hash(key(architecture)) == hash(key(copy))
+            for name in ("unique_key", "supernet_key", "angle_key"):
+                key, again = getattr(space, name)(architecture), getattr(other, name)(architecture)
+                assert key == again
+                assert hash(key) == hash(again)
 
     def test_a_representative_is_of_the_same_class(self) -> None:
         """One member of each class of equal supernet keys stands for all of them, itself included."""

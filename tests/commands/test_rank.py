@@ -6,6 +6,7 @@ import csv
 import json
 import runpy
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from genas.commands import evaluation
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.ranking_plan import other_data, split_expressions
 from genas.commands.ranking_sample import sample, sampled_share
+from genas.errors import RunError
 from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, parse_metric
 from genas.metrics import context as metric_context
+from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.spaces import Architecture, NASBench201, space
 from genas.supernet import Calibration
@@ -97,27 +100,6 @@ def own(supernets: list[Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(supernets[0], tmp_path / "run"))
 
 
-@pytest.fixture
-def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
-    """The architectures of all networks that ran since."""
-    seen: list[Architecture] = []
-    original = Context.evaluate
-
-    def counted(self: Context, architecture: Architecture, *noise: Any) -> Any:
-        seen.append(architecture)
-        return original(self, architecture, *noise)
-
-    monkeypatch.setattr(Context, "evaluate", counted)
-    return seen
-
-
-def forbid_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a network ran")
-
-    monkeypatch.setattr(metric_context, "evaluate", refuse)
-
-
 def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "angle,loss,angle+flatness", *FAST]
     assert run(*words, "--figures") == 0
@@ -168,11 +150,11 @@ def test_the_legend_explains_what_is_there(own: Path, table: Path, capsys: pytes
 
 
 def test_the_same_ranking_again_measures_nothing(
-    own: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Path, table: Path, tmp_path: Path, forbid_networks: Callable[[], None]
 ) -> None:
     words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "accuracy,flatness", *FAST, "--out"]
     assert run(*words, tmp_path / "first") == 0
-    forbid_networks(monkeypatch)
+    forbid_networks()
     assert run(*words, tmp_path / "second") == 0
     assert run(*words, tmp_path / "first") == 0
     for name in ("result.json", "scores.csv"):
@@ -419,8 +401,17 @@ def test_a_table_that_changed_is_another_ranking(own: Path, table: Path, tmp_pat
     assert len(list((own / "rankings").iterdir())) == 2
 
 
-def test_what_changes_a_ranking_gives_it_another_folder(own: Path, table: Path) -> None:
-    words = ["rank", own, "--table", table, "--truth", "digits", "--metrics", "loss,angle+loss", *FAST]
+def test_what_changes_a_ranking_gives_it_another_folder(
+    supernets: list[Path], table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: set[Path] = set()
+
+    def refuse(folder: Path, *_: object) -> None:
+        folders.add(folder)
+        raise RunError("its folder is known; that is enough")
+
+    monkeypatch.setattr(Run, "create", refuse)
+    words = ["rank", supernets[0], "--table", table, "--truth", "digits", "--metrics", "loss,angle+loss", *FAST]
     options = [
         (),
         ("--seed", "5"),
@@ -436,8 +427,8 @@ def test_what_changes_a_ranking_gives_it_another_folder(own: Path, table: Path) 
         ("--truth", "digits/valid"),
     ]
     for count, option in enumerate(options, start=1):
-        assert run(*words, *option) == 0
-        assert len(list((own / "rankings").iterdir())) == count, option
+        assert run(*words, *option) == 1
+        assert len(folders) == count, option
 
 
 def test_what_a_table_in_a_metric_holds_is_part_of_a_ranking(own: Path, table: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -69,30 +69,6 @@ def make_context(shared_trained: MakeTrained) -> Iterator[MakeContext]:
 def context(make_context: MakeContext) -> Context:
     """A new context of the shared NAS-Bench-201 supernet."""
     return make_context()
-
-
-@pytest.fixture
-def forbid_networks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Called, it makes every further evaluation of a subnet an error."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a network ran")
-
-    return lambda: monkeypatch.setattr("genas.metrics.context.evaluate", refuse)
-
-
-@pytest.fixture
-def count_evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
-    """The architectures that contexts have evaluated since, one entry per call."""
-    seen: list[Architecture] = []
-    original = Context.evaluate
-
-    def counted(self: Context, architecture: Architecture, *noise: Any) -> Any:
-        seen.append(architecture)
-        return original(self, architecture, *noise)
-
-    monkeypatch.setattr(Context, "evaluate", counted)
-    return seen
 
 
 # ------------------------------------------------------------------------------------------------------- architectures

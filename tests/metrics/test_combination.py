@@ -118,14 +118,14 @@ def test_a_standardised_score_belongs_to_the_architecture_alone(make_context, dr
     assert [combined.score(context, [genes])[0] for genes in reversed(architectures)] == together[::-1].tolist()
 
 
-def test_the_reference_depends_on_the_seed_alone_and_is_measured_once(make_context, count_evaluations) -> None:
+def test_the_reference_depends_on_the_seed_alone_and_is_measured_once(make_context, evaluations) -> None:
     combined = Combined((Term(Loss()),), "standardized", reference=3)
     context, other = make_context(), make_context(seed=1)
     assert combined.reference_architectures(context) == combined.reference_architectures(make_context())
     assert combined.reference_architectures(context) != combined.reference_architectures(other)
     for _ in range(2):
         combined.score(context, [combined.reference_architectures(context)[0]])
-    assert len(count_evaluations) <= 3
+    assert len(evaluations) <= 3
 
 
 def test_combinations_with_different_references_keep_their_own(everything, table_metric, context) -> None:

@@ -341,13 +341,13 @@ def equal_keys() -> tuple[Architecture, Architecture]:
     return first, second
 
 
-def test_architectures_of_one_supernet_key_are_evaluated_once(context, count_evaluations) -> None:
+def test_architectures_of_one_supernet_key_are_evaluated_once(context, evaluations) -> None:
     first, second = equal_keys()
     metrics = [Loss(), Accuracy(), Flatness()]
     scores = [metric.score(context, [first, second, first]) for metric in metrics]
     assert all((row == row[0]).all() for row in scores)
-    assert len(count_evaluations) == 1 + 3, "once for loss and accuracy, once per noise level"
-    assert len(set(count_evaluations)) == 1
+    assert len(evaluations) == 1 + 3, "once for loss and accuracy, once per noise level"
+    assert len(set(evaluations)) == 1
 
 
 def test_the_whole_space_needs_7810_evaluations(context, monkeypatch) -> None:

@@ -96,10 +96,10 @@ def test_top5_is_never_below_accuracy_and_not_the_same(shared_trained, make_cont
         np.testing.assert_allclose(fractions * 28, np.round(fractions * 28), atol=1e-9)
 
 
-def test_the_three_metrics_are_columns_of_one_evaluation(context: Context, count_evaluations, draw) -> None:
+def test_the_three_metrics_are_columns_of_one_evaluation(context: Context, evaluations, draw) -> None:
     architectures = draw(context.space, 3)
     scores = [metric.score(context, architectures) for metric in (Accuracy(), Top5(), Loss())]
-    assert len(count_evaluations) == len({context.space.supernet_key(genes) for genes in architectures})
+    assert len(evaluations) == len({context.space.supernet_key(genes) for genes in architectures})
     for position, genes in enumerate(architectures):
         (evaluation,) = context.evaluate(context.space.supernet_representative(genes))
         assert scores[0][position] == evaluation.accuracy

@@ -236,16 +236,16 @@ def test_needs_are_the_members_of_all_neighbourhoods(context, draw) -> None:
     assert Neighborhood(Angle()).needs(context, centres) == {}
 
 
-def test_each_measurement_is_made_once_and_read_again(make_context, count_evaluations) -> None:
+def test_each_measurement_is_made_once_and_read_again(make_context, evaluations) -> None:
     context = make_context()
     centre = (3, 1, 2, 4, 3, 2)
     metric = Neighborhood(Accuracy(), samples=6)
     first = metric.score(context, [centre])
     functions = {context.space.supernet_representative(each) for each in metric.members(context, centre)}
-    assert sorted(count_evaluations) == sorted(functions)
+    assert sorted(evaluations) == sorted(functions)
     Neighborhood(Loss(), "median", samples=6).score(context, [centre])
     np.testing.assert_array_equal(metric.score(context, [centre]), first)
-    assert len(count_evaluations) == len(functions)
+    assert len(evaluations) == len(functions)
 
 
 def test_a_failed_member_makes_the_score_nan(table_metric, context) -> None:

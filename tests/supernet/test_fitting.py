@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,57 +209,6 @@ def test_a_stop_between_log_and_checkpoint_logs_the_epoch_once(folder, make_trai
             assert [record["epoch"] for record in run.read_log()] == [1], "logged before it was saved"
             fit(make_trainer(), run, progress=False)
             assert_same_files(run, unbroken)
-
-
-SCRIPT = """
-import os, signal, sys
-import numpy as np, torch
-from genas.data import ImageData, Split
-from genas.runs import Run
-from genas.spaces import NASBench201
-from genas.supernet import CellNetwork, SupernetTrainer, TrainingSettings, fit
-
-
-def train(path, kill_at=None):
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    split = Split.from_arrays(rng.integers(256, size=(20, 8, 8, 3), dtype=np.uint8), rng.integers(4, size=20))
-    data = ImageData("noise", tuple("abcd"), (0.5,) * 3, (0.3,) * 3, split, split, None, True, 1, "none")
-    space = NASBench201()
-    network = CellNetwork.initialised(space, space.supernet_skeleton(4, 8, channels=2, cells=1), 0)
-    trainer = SupernetTrainer(network, data, TrainingSettings(epochs=2, batch_size=8), seed=0)
-    step = trainer.step
-
-    def dying():
-        if trainer.step_number == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        step()
-
-    trainer.step = dying
-    with Run.create(path, {"seed": 0}) as run:
-        fit(trainer, run, checkpoint_seconds=0.0, progress=False)
-    return Run.open(path)
-
-
-if __name__ == "__main__":
-    train(sys.argv[1], kill_at=int(sys.argv[2]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
-def test_kill_9_and_the_same_command_again_equals_unbroken(tmp_path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    killed = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "killed"), "4"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "killed" / "state.pt").exists()
-    namespace: dict[str, Any] = {"__name__": "script"}
-    exec(compile(SCRIPT, str(script), "exec"), namespace)  # noqa: S102 (the text above)
-    assert_same_files(namespace["train"](tmp_path / "killed"), namespace["train"](tmp_path / "unbroken"))
 
 
 # ----------------------------------------------------------------------------------------------------------- divergence

@@ -59,7 +59,7 @@ def data() -> ImageData:
     return DataOptions(max_train=15, max_valid=12).load("digits", seed=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(data: ImageData) -> Make:
     """New searches of two epochs of three steps on a tiny network, all equal."""
 
@@ -159,6 +159,12 @@ def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None
         assert other.architecture_now() == plain.architecture_now(), case
 
 
+@pytest.fixture(scope="module")
+def unchanged(make: Make) -> DifferentiableSearch:
+    """The search that the changes below are compared with."""
+    return run(make(), 5)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -179,9 +185,9 @@ def test_methods_without_their_strength_are_darts(make: Make, name: str) -> None
         {"seed": 2},
     ],
 )
-def test_what_should_change_a_search_does(make: Make, changed: dict[str, Any]) -> None:
-    plain, other = run(make(), 5), run(make(**changed), 5)  # from the fourth step on in the second epoch
-    assert not torch.equal(plain.alphas[0], other.alphas[0])
+def test_what_should_change_a_search_does(make: Make, unchanged: DifferentiableSearch, changed: dict[str, Any]) -> None:
+    other = run(make(**changed), 5)  # from the fourth step on in the second epoch
+    assert not torch.equal(unchanged.alphas[0], other.alphas[0])
 
 
 # ------------------------------------------------------------------------------------------------------ what moves when

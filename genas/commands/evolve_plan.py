@@ -48,29 +48,8 @@ _LONGEST_EXPRESSION = 120
 
 @final
 @dataclass(frozen=True)
-class SearchPlan:
-    """Everything that the result of ``genas evolve`` depends on, described at :func:`genas.commands.evolve.evolve`.
-
-    Args:
-        run: Folder of the supernet, absolute.
-        metric: Expression of the metric.
-        join: How several metrics are joined.
-        noise: Weight noise of flatness.
-        alpha: Weight of the first loss in flatness.
-        epsilon: Added to the denominator of flatness.
-        repeat_dilated_weight: Repeat the slip of the authors' angle.
-        scoring: Settings of the evaluation of subnets.
-        searcher: Name of the searcher.
-        evolution: Settings of the evolution.
-        max_macs: Most multiply-accumulates; ``None``: no limit.
-        max_params: Most trainable weights; ``None``: no limit.
-        cost_of: The network whose cost counts.
-        standalone: Size of the network that is trained from scratch.
-        skip_twins: Score no path of the supernet twice.
-        seed: Root seed.
-        search_seed: Seed of the searcher.
-        device: Kind of the device.
-        precision: The precision, ``fp32`` or ``bf16``.
+class EvolvePlan:
+    """Everything that the result of ``genas evolve`` depends on; the fields are described at its command.
 
     Raises:
         UnreadSettingError: If nothing reads a setting.

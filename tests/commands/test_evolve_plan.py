@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from genas.commands.search_plan import SearchPlan
+from genas.commands.evolve_plan import EvolvePlan
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.errors import UnreadSettingError
 from genas.metrics import Noise, ScoringSettings
@@ -36,8 +36,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def plan(**changed: Any) -> SearchPlan:
-    return SearchPlan(**(DEFAULTS | changed))
+def plan(**changed: Any) -> EvolvePlan:
+    return EvolvePlan(**(DEFAULTS | changed))
 
 
 @pytest.mark.parametrize(
