@@ -26,7 +26,7 @@ from genas.scores import ScoreStore
 from genas.seeding import derived_seed
 from genas.spaces import Architecture, SearchSpace
 from genas.supernet import CellNetwork, Evaluation, calibrate, evaluate, folded
-from genas.supernet.project import TrainedSupernet
+from genas.supernet.supernet_run import TrainedSupernet
 
 T = TypeVar("T")
 

@@ -15,16 +15,8 @@ from genas.metrics.context import Context
 from genas.metrics.table_accuracy import TableAccuracy
 from genas.seeding import generator
 from genas.spaces import Architecture
-from genas.spaces.neighborhoods import (
-    Aggregate,
-    aggregated,
-    aggregated_everywhere,
-    all_architectures,
-    is_listable,
-    neighborhood,
-    positions,
-    sampled_neighborhood,
-)
+from genas.spaces.listing import all_architectures, is_listable, positions
+from genas.spaces.neighborhoods import Aggregate, aggregated, aggregated_everywhere, neighborhood, sampled_neighborhood
 
 
 @final

@@ -13,7 +13,7 @@ import numpy as np
 from genas.metrics.base import Metric, within
 from genas.metrics.context import Context
 from genas.spaces import Architecture
-from genas.spaces.neighborhoods import all_architectures, is_listable
+from genas.spaces.listing import all_architectures, is_listable
 from genas.tables import SHIPPED, Column, Table, load_table
 
 

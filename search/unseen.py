@@ -12,7 +12,7 @@ import numpy as np
 from genas.errors import InfeasibleError
 from genas.search.constraint import Constraint
 from genas.spaces.base import Architecture, SearchSpace
-from genas.spaces.neighborhoods import LISTABLE
+from genas.spaces.listing import LISTABLE
 
 _DRAWS_BEFORE_LISTING = 1_000
 

@@ -16,7 +16,7 @@ from genas.spaces.skeleton import Skeleton
 from genas.supernet.cells import Cell, Genes
 from genas.supernet.mixtures import PLAIN, Mixture, MixtureOptions
 from genas.supernet.operations import Noise
-from genas.supernet.skeletons import AuxiliaryHead, ResidualReduction, build_head, build_stems
+from genas.supernet.stems_and_heads import AuxiliaryHead, ResidualReduction, build_head, build_stems
 
 _GLOBAL_GENERATOR = threading.Lock()
 """Held while torch's global generator is seeded and drawn from."""

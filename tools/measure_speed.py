@@ -38,7 +38,7 @@ from genas.metrics import ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
 from genas.supernet import Calibration, CellNetwork, SupernetTrainer, TrainingSettings
-from genas.supernet.project import NetworkOptions, SupernetConfig
+from genas.supernet.supernet_run import NetworkOptions, SupernetConfig
 
 
 def measure_oneshot(

@@ -23,7 +23,7 @@ from genas.scores import ScoreStore
 from genas.search import measure_in_parallel, process_pool
 from genas.seeding import generator
 from genas.spaces import Architecture, SearchSpace
-from genas.spaces.neighborhoods import all_architectures, is_listable
+from genas.spaces.listing import all_architectures, is_listable
 from genas.supernet import StandaloneSettings
 from genas.tables import Column, Table, dataset_of, load_table, mean_over_seeds
 

@@ -23,7 +23,7 @@ from genas.metrics import Context, CostOf, Join, Noise, ScoringSettings
 from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import Batch, EvolutionConfig, SearchResult, search
-from genas.supernet.project import load_supernet
+from genas.supernet.supernet_run import load_supernet
 
 
 def evolve(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, final
 
-from genas.commands.evaluation import check_inputs, refuse_needless_join, refuse_unread
+from genas.commands.metric_checks import check_inputs, refuse_needless_join, refuse_unread
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.errors import UnreadSettingError
 from genas.metrics import (
@@ -38,7 +38,7 @@ from genas.runs import leaves
 from genas.search import Constraint, Evolution, EvolutionConfig, RandomSearch, Searcher
 from genas.seeding import generator
 from genas.spaces import Architecture, Cost, SearchSpace
-from genas.spaces.neighborhoods import is_listable
+from genas.spaces.listing import is_listable
 
 SearcherName = Literal["evolution", "random", "exhaustive"]
 

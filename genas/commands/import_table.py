@@ -87,10 +87,9 @@ def describe(imported: Table) -> str:
     rows = []
     for column in imported.columns:
         best, value = imported.best(column)
-        number = str(imported.space.index(best)) if isinstance(imported.space, NASBench201) else ""
-        rows.append(
-            [str(column), f"{len(imported.covered(column)):,}", f"{value:.3f}", number, imported.space.format(best)]
-        )
+        index, cells = imported.space.index(best), f"{len(imported.covered(column)):,}"
+        number = "" if index is None else str(index)
+        rows.append([str(column), cells, f"{value:.3f}", number, imported.space.format(best)])
     return "\n".join(
         [
             f"name      {imported.name}",

@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any, Literal
 
 from genas import spaces
-from genas.spaces import Architecture, NASBench201, SearchSpace, Skeleton
+from genas.spaces import Architecture, SearchSpace, Skeleton
 
 
 def inspect(
@@ -50,10 +50,10 @@ def describe(space: SearchSpace, architecture: Architecture, skeleton: Skeleton)
     ``macs`` counts dead edges as the benchmark does, ``live_macs`` does not. ``index`` is present if the space has one.
     """
     cost = spaces.cost(space, skeleton, architecture)
-    index = {"index": space.index(architecture)} if isinstance(space, NASBench201) else {}
+    index = space.index(architecture)
     return {
         "space": space.name,
-        **index,
+        **({} if index is None else {"index": index}),
         "string": space.format(architecture),
         "genes": list(architecture),
         "params": cost.params,

@@ -18,14 +18,8 @@ import numpy as np
 from genas.search import NeighborhoodRandomSearch, RandomSearch
 from genas.seeding import derived_seed, generator
 from genas.spaces import Architecture, SearchSpace
-from genas.spaces.neighborhoods import (
-    AGGREGATES,
-    Aggregate,
-    aggregated_everywhere,
-    all_architectures,
-    positions,
-    variance_everywhere,
-)
+from genas.spaces.listing import all_architectures, positions
+from genas.spaces.neighborhoods import AGGREGATES, Aggregate, aggregated_everywhere, variance_everywhere
 from genas.tables import Column, Table
 
 Sample = np.ndarray

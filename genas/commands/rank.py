@@ -14,7 +14,8 @@ import torch
 from genas.commands.evaluation import worker_pool
 from genas.commands.paths import absolute_data, folder_names
 from genas.commands.ranking_plan import NO_RUN, RankingPlan, labelled_metrics, listed_runs
-from genas.commands.ranking_sample import Scorer, sampled_share
+from genas.commands.ranking_sample import sampled_share
+from genas.commands.ranking_scores import Scorer
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions

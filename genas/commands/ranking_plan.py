@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
-from genas.commands.evaluation import ContextRecipe, check_inputs, refuse_needless_join, refuse_unread
+from genas.commands.evaluation import ContextRecipe
+from genas.commands.metric_checks import check_inputs, refuse_needless_join, refuse_unread
 from genas.commands.paths import absolute_options, listed_folders
 from genas.commands.ranking_sample import sample
 from genas.data import DataOptions
 from genas.errors import UnreadSettingError
 from genas.metrics import Combined, Join, Metric, RankingSettings, ScoringSettings, parse_metric, table_fingerprints
 from genas.spaces import Architecture
-from genas.supernet.project import open_supernet
+from genas.supernet.supernet_run import open_supernet
 from genas.tables import Column, Table, dataset_of, is_part
 
 NO_RUN = "none"

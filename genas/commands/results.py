@@ -8,7 +8,7 @@ from typing import Any
 from genas.commands.truth import Truth
 from genas.report import draw_architecture
 from genas.runs import Run
-from genas.spaces import Architecture, Cost, NASBench201, SearchSpace
+from genas.spaces import Architecture, Cost, SearchSpace
 
 
 def result_entry(
@@ -35,12 +35,12 @@ def result_entry(
     Returns:
         Plain values.
     """
-    index = {"index": space.index(architecture)} if isinstance(space, NASBench201) else {}
+    index = space.index(architecture)
     return {
         "rank": rank,
         "architecture": space.format(architecture),
         "genes": list(architecture),
-        **index,
+        **({} if index is None else {"index": index}),
         "score": score,
         "metrics": dict(metrics),
         "params": cost.params,

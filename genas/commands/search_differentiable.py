@@ -29,7 +29,7 @@ from genas.search.differentiable import method as preset
 from genas.spaces import SearchSpace, cost
 from genas.spaces import space as space_by_name
 from genas.supernet import CellNetwork, fit
-from genas.supernet.project import NetworkOptions
+from genas.supernet.supernet_run import NetworkOptions
 
 COMMAND = "search"
 

@@ -18,7 +18,7 @@ from genas.metrics import Accuracy, Context, ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
 from genas.supernet import SupernetTrainer, TrainingSettings, fit
-from genas.supernet.project import NetworkOptions, SupernetConfig, load_supernet
+from genas.supernet.supernet_run import NetworkOptions, SupernetConfig, load_supernet
 
 
 def train_supernet(

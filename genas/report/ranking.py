@@ -13,7 +13,7 @@ import numpy as np
 
 from genas.files import json_number
 from genas.metrics import FEWEST_REPEATED, Estimate, NoiseCeiling, RankingSettings, ranking_statistics
-from genas.spaces import Architecture, NASBench201, SearchSpace
+from genas.spaces import Architecture, SearchSpace
 from genas.tables import Column
 
 _FEW_TIES = 0.05
@@ -267,8 +267,9 @@ def scores_csv(
         scores are empty.
     """
     columns: dict[str, Sequence[object]] = {"architecture": [space.format(each) for each in architectures]}
-    if isinstance(space, NASBench201):
-        columns["index"] = [space.index(each) for each in architectures]
+    indices = [space.index(each) for each in architectures]
+    if None not in indices:
+        columns["index"] = indices
     columns |= {str(ranking.column): ranking.truth.tolist() for ranking in rankings}
     for ranked in rankings[0].metrics:
         metric = ranked.metric

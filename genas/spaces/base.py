@@ -110,6 +110,10 @@ class SearchSpace(abc.ABC):
             start += len(cell.edges)
         return tuple(parts)
 
+    def index(self, architecture: Architecture) -> int | None:  # noqa: ARG002 (most spaces have none)
+        """The number of an architecture in the published order of its space, ``None`` if it has no such order."""
+        return None
+
     @property
     @abc.abstractmethod
     def size(self) -> int:

@@ -19,7 +19,7 @@ from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.spaces import space as space_by_name
 from genas.supernet import Calibration
-from genas.supernet.project import TrainedSupernet
+from genas.supernet.supernet_run import TrainedSupernet
 from genas.testing.global_generators import check_globals_do_not_matter
 from genas.testing.supernets import tiny_supernet
 

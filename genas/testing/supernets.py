@@ -13,7 +13,7 @@ from genas.data import ImageData, Split
 from genas.spaces import SearchSpace, Skeleton
 from genas.spaces import space as space_by_name
 from genas.supernet import CellNetwork
-from genas.supernet.project import SupernetConfig, TrainedSupernet
+from genas.supernet.supernet_run import SupernetConfig, TrainedSupernet
 
 
 def tiny_supernet(

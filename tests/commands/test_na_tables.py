@@ -14,7 +14,8 @@ from genas.commands import na_experiments as experiments
 from genas.commands.na_experiments import Landscape
 from genas.commands.na_published import DATASETS, PUBLISHED
 from genas.spaces import DARTS, NASBench201
-from genas.spaces.neighborhoods import AGGREGATES, aggregated_everywhere, all_architectures, variance_everywhere
+from genas.spaces.listing import all_architectures
+from genas.spaces.neighborhoods import AGGREGATES, aggregated_everywhere, variance_everywhere
 from genas.tables import Column, Table, load_table
 from genas.tables.nasbench201_csv import import_nasbench201_csv
 

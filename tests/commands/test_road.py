@@ -27,7 +27,7 @@ from genas.runs import Run
 from genas.scores import ScoreStore
 from genas.search import RandomSearch, search
 from genas.spaces import NASBench201, space
-from genas.supernet.project import load_supernet
+from genas.supernet.supernet_run import load_supernet
 from genas.tables import Column, Table
 
 TRAIN = [

@@ -15,7 +15,7 @@ from genas.metrics import Context, Measurement, Metric, ScoringSettings
 from genas.scores import ScoreStore
 from genas.spaces import Architecture, SearchSpace, space
 from genas.supernet import Calibration
-from genas.supernet.project import TrainedSupernet
+from genas.supernet.supernet_run import TrainedSupernet
 from genas.testing import tiny_supernet
 
 MakeTrained = Callable[..., TrainedSupernet]

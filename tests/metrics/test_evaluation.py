@@ -12,7 +12,7 @@ import torch
 from genas.data import Split
 from genas.metrics import Accuracy, Context, Loss, Outputs, Top5
 from genas.supernet import CellNetwork
-from genas.supernet.project import TrainedSupernet
+from genas.supernet.supernet_run import TrainedSupernet
 
 SKIP, DEAD = (0, 0, 0, 1, 0, 0), (3, 0, 0, 0, 0, 0)
 

@@ -22,7 +22,8 @@ from genas.metrics import (
     parse_metric,
 )
 from genas.spaces import DARTS, NASBench201, space
-from genas.spaces.neighborhoods import AGGREGATES, aggregated, all_architectures, mean_everywhere
+from genas.spaces.listing import all_architectures
+from genas.spaces.neighborhoods import AGGREGATES, aggregated, mean_everywhere
 
 SPACE = NASBench201()
 

@@ -19,7 +19,8 @@ from genas.metrics import (
     table_fingerprints,
 )
 from genas.spaces import DARTS, NASBench201
-from genas.spaces.neighborhoods import all_architectures, mean_everywhere
+from genas.spaces.listing import all_architectures
+from genas.spaces.neighborhoods import mean_everywhere
 from genas.tables import Column, Table
 
 SPACE = NASBench201()

@@ -13,11 +13,9 @@ from genas.spaces.neighborhoods import (
     AGGREGATES,
     aggregated,
     aggregated_everywhere,
-    all_architectures,
     gathered,
     mean_everywhere,
     neighborhood,
-    positions,
     sampled_neighborhood,
     variance_everywhere,
 )
@@ -240,19 +238,6 @@ def test_gathered_pieces_are_whole_and_in_order(monkeypatch) -> None:
     assert len(pieces) > 5
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
     np.testing.assert_array_equal(whole[:, 0], scores.ravel())
-
-
-def test_positions_and_the_list_of_all_agree() -> None:
-    everything = all_architectures(NB201)
-    assert len(everything) == len(set(everything)) == 15_625
-    scores = np.arange(15_625).reshape(SHAPE)
-    np.testing.assert_array_equal(scores[positions(NB201, everything)], np.arange(15_625))
-    assert scores[positions(NB201, [])].shape == (0,)
-
-
-def test_spaces_that_cannot_be_listed_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have every combination of genes and at most 131,072 of them, .* darts"):
-        all_architectures(DARTS())
 
 
 def test_neighbourhoods_that_cannot_be_listed_are_refused() -> None:

@@ -21,7 +21,7 @@ from genas.metrics import Flatness
 from genas.spaces import Architecture
 from genas.spaces import space as space_of
 from genas.supernet import SupernetTrainer, TrainingSettings
-from genas.supernet.project import NetworkOptions, SupernetConfig, TrainedSupernet
+from genas.supernet.supernet_run import NetworkOptions, SupernetConfig, TrainedSupernet
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SPACES = {"nasbench201": 1, "darts": 3}

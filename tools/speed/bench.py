@@ -19,7 +19,7 @@ from genas.metrics import Context, angle_table, parse_metric
 from genas.search import process_pool
 from genas.seeding import generator
 from genas.spaces import Architecture, NASBench201
-from genas.supernet.project import load_supernet
+from genas.supernet.supernet_run import load_supernet
 from speed.check import BATCH_SIZE, check_same_scores, check_same_training
 from speed.sides import (
     Setting,

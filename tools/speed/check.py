@@ -17,7 +17,7 @@ from genas.metrics.noise import perturbed_parameters
 from genas.seeding import generator
 from genas.spaces import Architecture
 from genas.supernet import Calibration, CellNetwork, LearningRate, SupernetTrainer, TrainingSettings, calibrate
-from genas.supernet.project import TrainedSupernet
+from genas.supernet.supernet_run import TrainedSupernet
 from speed.networks import DARTSSupernet, NASBench201Supernet
 from speed.reference import (
     Draw,

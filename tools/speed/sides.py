@@ -25,7 +25,7 @@ from genas.seeding import generator, torch_generator
 from genas.spaces import Architecture
 from genas.supernet import CellNetwork, NetworkPath, PathSampler, SupernetTrainer, calibrate, fold_bn
 from genas.supernet import evaluate as evaluate_subnet
-from genas.supernet.project import SupernetConfig, load_supernet
+from genas.supernet.supernet_run import SupernetConfig, load_supernet
 from speed.check import BATCH_SIZE, reference_of, scoring_loaders
 from speed.reference import (
     Images,

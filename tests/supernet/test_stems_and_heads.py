@@ -10,7 +10,7 @@ from torch.nn import functional
 from genas.spaces import Skeleton
 from genas.supernet.convolution import Convolution
 from genas.supernet.operations import ConvBN
-from genas.supernet.skeletons import AuxiliaryHead, Head, ResidualReduction, build_head, build_stems
+from genas.supernet.stems_and_heads import AuxiliaryHead, Head, ResidualReduction, build_head, build_stems
 
 
 def doubles(count: int, channels: int, size: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from genas.cli import main
 from genas.data import load_data
 from genas.spaces import space
-from genas.supernet.project import NetworkOptions, load_supernet
+from genas.supernet.supernet_run import NetworkOptions, load_supernet
 
 TRAIN = (
     *(

@@ -127,7 +127,7 @@ def open_supernet(path: Path) -> tuple[Run, SupernetConfig]:
         RunError: If the folder is not a supernet run, or is not finished.
     """
     run = Run.open(path)
-    config = read_config(run)
+    config = _read_config(run)
     if not run.weights.exists():
         raise RunError(
             f"{path} must hold a finished supernet, but has no {run.weights.name}; "
@@ -186,7 +186,7 @@ def _images(path: Path, config: SupernetConfig) -> ImageData:
         ) from error
 
 
-def read_config(run: Run) -> SupernetConfig:
+def _read_config(run: Run) -> SupernetConfig:
     """The settings of a supernet run.
 
     Args:
