@@ -46,8 +46,12 @@ class FileLock:
                 f"{path} cannot be locked ({error.strerror}): the file system has no locks. Choose a folder on another "
                 "one, or mount it with them (such as Lustre with -o flock)."
             ) from error
-        os.truncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except BaseException:  # such as of a full disk: a holder that goes on without the lock would keep it for ever
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""

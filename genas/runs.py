@@ -144,7 +144,7 @@ class Run:
         return self.path / "log.jsonl"
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append a line to the log, with the time (UTC) added.
+        """Append a line to the log, with the time (UTC) added; it is on the disk before a checkpoint that follows it.
 
         Args:
             record: Plain values; ``None`` instead of NaN and infinity, which are refused.
@@ -153,6 +153,8 @@ class Run:
         line = to_json({**record, "time": _now()}) + "\n"
         with self.log_path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log, oldest first; an unfinished last line is left out."""

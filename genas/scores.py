@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self, final
 
@@ -42,9 +43,10 @@ class ScoreStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
+        name = self._path if self._path == ":memory:" else Path(self._path).absolute().as_uri()
         with self._named_errors():
             # Another search over the same supernet may be writing: wait for it.
-            self._connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+            self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
         try:
             self._prepare()
         except BaseException:
@@ -89,6 +91,20 @@ class ScoreStore:
             values.append((key, _text(architecture), np.asarray(row, dtype="<f8").tobytes()))
         with self._named_errors(), self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO measurements VALUES (?, ?, ?)", values)
+
+    def take_over(self, path: Path) -> None:
+        """Copy all measurements of another store that this one lacks.
+
+        Args:
+            path: File of the other store, which is only read, so that no right to write it is needed.
+        """
+        with self._named_errors():
+            self._connection.execute("ATTACH ? AS other", (f"{path.absolute().as_uri()}?mode=ro",))
+            try:
+                with self._transaction():
+                    self._connection.execute("INSERT OR IGNORE INTO main.measurements SELECT * FROM other.measurements")
+            finally:
+                self._connection.execute("DETACH other")
 
     def keys(self) -> list[str]:
         """Return the keys under which something is stored, sorted."""
@@ -161,13 +177,19 @@ class ScoreStore:
         except sqlite3.ProgrammingError:  # a wrong call, such as from another thread, says nothing about the file
             raise
         except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the low byte, without the details
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is None:  # of Python's own: text that cannot be read
+                raise self._damaged(error) from error
+            is_busy = code & 0xFF == sqlite3.SQLITE_BUSY  # the low byte, without the details
             cure = "Wait for the other process to end" if is_busy else "Check its folder, rights and disk"
             raise RunError(f"The score store {self._path} cannot be used: {error}. {cure}.") from error
         except (sqlite3.DatabaseError, ValueError) as error:  # the latter from what cannot be read back
-            raise RunError(
-                f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> RunError:
+        return RunError(
+            f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."
+        )
 
 
 def _text(architecture: Architecture) -> str:

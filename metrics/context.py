@@ -157,8 +157,15 @@ class Context:
     @cached_property
     def untrained_fingerprint(self) -> str:
         """The same for a measurement without a supernet: space, images, seed, precision; batches are in its key."""
-        data = "no images" if self._data is None else self._data.fingerprint
-        known = f"{VERSION} {self.space.name} {data} {self.seed} {self.precision} {self.device.type}"
+        space, data, network = self.space, "no images", None
+        if self._data is not None:
+            data = self._data.fingerprint
+            network = space.standalone_skeleton(
+                self._data.num_classes, self._data.image_size, self._data.image_channels
+            )
+        # Not by its name alone: a space of one's own can change while one works on it.
+        cells = f"{space.name} {space.operations} {space.cell_types} {space.candidates} {network}"
+        known = f"{VERSION} {cells} {data} {self.seed} {self.precision} {self.device.type}"
         return hashlib.sha256(known.encode()).hexdigest()[:16]
 
     @property

@@ -139,7 +139,7 @@ class _Expression:
             if place in values:
                 raise ValueError(f"{place[-1]} of {name} must be given once, but got {self._source(call)!r}.")
             values[place] = value
-        lacking = [key for key in _required(kind) if (key,) not in values and default is None]
+        lacking = [] if default is not None else _lacking(kind, values)
         if "context" in lacking:
             raise TypeError(
                 f"The metric {name!r} must be a subclass of genas.metrics.Metric, or a function that makes one of its "
@@ -261,10 +261,25 @@ def _built(kind: Any, default: Any, values: Mapping[tuple[str, ...], Any]) -> An
     for group in dict.fromkeys(place[0] for place in values if len(place) > 1):
         inner = {place[1:]: value for place, value in values.items() if place[0] == group and len(place) > 1}
         before = _default(kind, group) if default is None else getattr(default, group)
-        changes[group] = _built(type(before), before, inner)
-    return kind(**changes) if default is None else dataclasses.replace(default, **changes)
+        changes[group] = _built(_hints(kind)[group] if before is None else type(before), before, inner)
+    if default is not None:
+        return dataclasses.replace(default, **changes)
+    if lacking := _lacking(kind, values):
+        raise ValueError(f"{kind.__name__} needs {' and '.join(lacking)}, too.")
+    return kind(**changes)
+
+
+def _lacking(kind: Any, values: Mapping[tuple[str, ...], Any]) -> list[str]:
+    """The settings without a default of which there is no value; of a group one member is enough."""
+    given = {place[0] for place in values}
+    return [key for key in _required(kind) if key not in given]
 
 
 def _default(kind: Any, group: str) -> Any:
-    (field,) = (field for field in dataclasses.fields(kind) if field.name == group)
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    """The default of a group of settings; ``None``: it has none, and is made of the given members."""
+    if dataclasses.is_dataclass(kind):
+        (field,) = (field for field in dataclasses.fields(kind) if field.name == group)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    else:
+        default = inspect.signature(kind).parameters[group].default
+    return None if default in (dataclasses.MISSING, inspect.Parameter.empty) else default

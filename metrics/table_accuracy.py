@@ -62,7 +62,7 @@ class TableAccuracy(Metric):
             ValueError: If the table is of another space.
             KeyError: If the column has no value for an architecture.
         """
-        if context.space != self.table.space:
+        if context.space.name != self.table.space.name:
             raise ValueError(
                 f"The table must have architectures of {context.space.name}, but {self.table.name} has those of "
                 f"{self.table.space.name}."

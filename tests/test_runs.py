@@ -213,6 +213,17 @@ def test_a_file_system_without_locks_is_a_message(tmp_path: Path, monkeypatch: p
         Run.create(tmp_path / "a", {})
 
 
+def test_a_full_disk_releases_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            locks.FileLock(tmp_path / ".lock")
+    locks.FileLock(tmp_path / ".lock").release()
+
+
 def test_kill_releases_the_lock(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -149,6 +149,28 @@ def test_a_row_that_cannot_be_read_back_is_damage(tmp_path: Path) -> None:
             store.get("a", [(1, 2)])
         with pytest.raises(RunError, match=r"s\.sqlite is damaged: invalid literal for int"):
             store.architectures("b")
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE measurements SET key = CAST(x'ff' AS TEXT) WHERE key = 'b'")
+    connection.commit()
+    connection.close()
+    with ScoreStore(path) as store, pytest.raises(RunError, match=r"s\.sqlite is damaged: Could not decode"):
+        store.keys()
+
+
+def test_another_store_is_taken_over_and_left_as_it_is(tmp_path: Path) -> None:
+    with ScoreStore(tmp_path / "a ?#.sqlite") as store:  # letters with a meaning in an address
+        store.put("losses", {(1, 2): np.array([1.0]), (1, 3): np.array([np.nan])})
+    before = (tmp_path / "a ?#.sqlite").read_bytes()
+    with ScoreStore(tmp_path / "b.sqlite") as own:
+        own.put("losses", {(1, 2): np.array([2.0])})
+        for _ in range(2):
+            own.take_over(tmp_path / "a ?#.sqlite")
+        found = own.get("losses", [(1, 2), (1, 3)])
+        assert (found[1, 2][0], np.isnan(found[1, 3][0])) == (2.0, True), "what it has stays"
+        with pytest.raises(RunError, match="unable to open"):
+            own.take_over(tmp_path / "c.sqlite")
+    assert (tmp_path / "a ?#.sqlite").read_bytes() == before
+    assert not (tmp_path / "c.sqlite").exists()
 
 
 def test_other_versions_are_refused(tmp_path: Path) -> None:

@@ -105,21 +105,28 @@ def measure_rows(
     return dict(zip(architectures, np.concatenate(columns, axis=1), strict=True))
 
 
-def score_file(supernet: Path, own: Path) -> Path:
-    """The file in which measurements of a supernet are kept.
+def score_store(supernet: Path, own: Path) -> ScoreStore:
+    """The store in which measurements of a supernet are kept.
 
     Args:
         supernet: Folder of the supernet.
         own: File in the folder of the search or ranking.
 
     Returns:
-        The supernet's, so that others need not measure again; the own one, with a note, where that cannot be written.
+        The supernet's, so that others need not measure again; where that cannot be written, the own one with all that
+        the supernet's has, and a note.
     """
     shared = Run.open(supernet).scores
     if os.access(supernet, os.W_OK) and (not shared.exists() or os.access(shared, os.W_OK)):
-        return shared
+        return ScoreStore(shared)
     print(f"note: {supernet} cannot be written, so measurements are kept in {own}.", file=sys.stderr)
-    return own
+    store = ScoreStore(own)
+    if shared.exists():
+        with contextlib.ExitStack() as failed:
+            failed.callback(store.close)
+            store.take_over(shared)
+            failed.pop_all()
+    return store
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genas.commands.evaluation import ContextRecipe, Scores, score_file, worker_pool
+from genas.commands.evaluation import ContextRecipe, Scores, score_store, worker_pool
 from genas.commands.evolve_plan import EvolvePlan, SearcherName
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
@@ -21,7 +21,6 @@ from genas.devices import device_facts, keep_freed_memory, resolve_device, resol
 from genas.files import write_json
 from genas.metrics import Context, CostOf, Join, Noise, ScoringSettings
 from genas.runs import Run
-from genas.scores import ScoreStore
 from genas.search import Batch, EvolutionConfig, SearchResult, search
 from genas.supernet.supernet_run import load_supernet
 
@@ -129,7 +128,7 @@ def evolve(
     plan.try_out(Context(trained, scoring, seed=seed))  # what is refused must not bind a folder
     with (
         Run.create(folder, plan.settings(folder), facts) as opened,
-        ScoreStore(score_file(plan.run, opened.scores)) as store,
+        score_store(plan.run, opened.scores) as store,
         worker_pool(workers, where, [plan.scored_by]) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)

@@ -144,6 +144,10 @@ class EvolvePlan:
         space = context.space
         limited = self.max_macs is not None or self.max_params is not None
         constraint = Constraint(self.cost(context), self.max_macs, self.max_params) if limited else None
+        if self.skip_twins and type(space).supernet_representative is SearchSpace.supernet_representative:
+            raise UnreadSettingError(
+                f"no two architectures of {space.name} are the same path of a supernet", "skip_twins"
+            )
         key = space.supernet_key if self.skip_twins else None
         if self.searcher == "evolution":
             return Evolution(space, seed=self.search_seed, config=self.evolution, constraint=constraint, dedup_key=key)

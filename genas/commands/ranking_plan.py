@@ -147,7 +147,10 @@ class RankingPlan:
 
     def check(self) -> None:
         """Refuse what would fail only later, such as missing inputs of a metric."""
-        check_inputs(self.recipes[0].context(), self.metrics.values(), self.architectures)
+        first, *others = self.recipes
+        check_inputs(first.context(), self.metrics.values(), self.architectures)
+        for recipe in others:
+            recipe.context()
 
     @property
     def notes(self) -> list[str]:

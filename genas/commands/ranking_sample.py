@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from genas.seeding import generator
-from genas.spaces import Architecture, NASBench201, SearchSpace
+from genas.spaces import Architecture, SearchSpace
 from genas.spaces.listing import all_architectures, is_listable
 from genas.tables import Column, Table
 
@@ -36,8 +36,8 @@ def sample(
     """
     space = table.space
     pool: Sequence[Architecture] = table.architectures
-    if isinstance(space, NASBench201):
-        pool = [space.from_index(index) for index in range(space.size)]
+    if is_listable(space):
+        pool = sorted(all_architectures(space), key=lambda each: (space.index(each) or 0, each))
     truths = np.stack([table.values(column, pool, missing="nan") for column in columns])
     pool = [each for each, has_all in zip(pool, ~np.isnan(truths).any(axis=0), strict=True) if has_all]
     if unique:

@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from genas.commands.evaluation import ContextRecipe, measure, score_file
+from genas.commands.evaluation import ContextRecipe, measure, score_store
 from genas.metrics import Context, Metric, Needs, needs_of, parse_metric
 from genas.report import ScoredMetric
 from genas.scores import ScoreStore
@@ -56,8 +56,8 @@ class Scorer:
         with contextlib.ExitStack() as stack:
             first: ScoreStore | None = None
             for recipe in recipes:
-                path = own_store if recipe.run is None else score_file(recipe.run, own_store)
-                store = stack.enter_context(ScoreStore(path))
+                store = ScoreStore(own_store) if recipe.run is None else score_store(recipe.run, own_store)
+                stack.callback(store.close)
                 context = recipe.context(store)
                 self._measure(context, recipe, asked, first)
                 for label, metric in asked.items():
@@ -65,7 +65,10 @@ class Scorer:
                 if baselines and first is None:
                     compared = self._baselines(context, has_images=recipe.run is not None or recipe.data is not None)
                 first = first or store
-        scored = [ScoredMetric(label, False, _different(scores), asked[label].unit) for label, scores in found.items()]
+        scored = [
+            ScoredMetric(label, False, _by_supernet(asked[label], scores), asked[label].unit)
+            for label, scores in found.items()
+        ]
         return [*scored, *compared]
 
     def _measure(
@@ -101,7 +104,8 @@ def _take_over(context: Context, needs: Needs, first: ScoreStore) -> None:
         context.store.put(key, first.get(key, [member for member in members if member not in known]))
 
 
-def _different(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The scores of each supernet, or one array if all are the same, as of a metric that needs no supernet."""
+def _by_supernet(metric: Metric, scores: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The scores of each supernet; one array where a metric that measures none of them has the same for all."""
+    measures = any(each.needs_supernet for each in metric.measurements)
     same = all(np.array_equal(scores[0], each, equal_nan=True) for each in scores[1:])
-    return tuple(scores[:1] if same else scores)
+    return tuple(scores if measures or not same else scores[:1])

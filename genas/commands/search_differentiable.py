@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -21,7 +21,7 @@ from genas.commands.settings_options import SettingsChanges
 from genas.commands.truth import Truth
 from genas.data import DataOptions, ImageData
 from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_threads
-from genas.errors import TrainingDiverged
+from genas.errors import RunError, TrainingDiverged
 from genas.files import write_json
 from genas.runs import Run
 from genas.search.differentiable import NA, DifferentiableSearch, Method, Numbers
@@ -233,6 +233,7 @@ class _Work:
 
     def _result(self, search: DifferentiableSearch, run: Run, images: ImageData, seed: int) -> dict[str, Any]:
         log = run.read_log()
+        _check_complete(run, log)
         search.recall(log)
         space, architecture, outcome = search.network.space, search.architecture, search.outcome
         assert outcome is not None
@@ -269,3 +270,12 @@ class _Work:
         if self.truth is not None:
             say(self.truth.text(tuple(best["genes"])))
         say(f"\nresult:  {run.result}\npicture: {run.figures / 'best.svg'}\n")
+
+
+def _check_complete(run: Run, log: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a log that somebody edited, or of which the machine lost a part."""
+    epochs = [record.get("epoch") for record in log]
+    if epochs != list(range(1, len(log) + 1)):
+        raise RunError(
+            f"{run.log_path} must have every epoch once, in order, but has {epochs}; search in a new folder."
+        )

@@ -67,8 +67,8 @@ class Column:
             raise ValueError(f"epochs must be at least 1, but got {self.epochs}.")
         if not isinstance(self.seed, int) and self.seed not in ("any", None):
             raise ValueError(f"seed must be a number, 'any' or None, but got {self.seed!r}.")
-        if isinstance(self.seed, int) and self.seed < 0:
-            raise ValueError(f"seed must not be negative, but got {self.seed}.")
+        if isinstance(self.seed, int) and not 0 <= self.seed < 10**19:
+            raise ValueError(f"seed must lie in 0 .. 10^19 - 1, but got {self.seed}.")
         if self.at is not None and not 1 <= self.at < self.epochs:
             raise ValueError(
                 f"at must be at least 1 and less than the {self.epochs} epochs of the training, but got {self.at}; "

@@ -32,8 +32,12 @@ def load_table(path: Path | str) -> Table:
         return shipped_table()
     header, architectures, values = read_table_file(Path(path).expanduser())
     try:
+        space = spaces.space(header["space"])
+    except KeyError as error:
+        raise TableError(f"{path} cannot be used. {error.args[0]}") from error
+    try:
         return Table(
-            spaces.space(header["space"]),
+            space,
             header["name"],
             header["source"],
             header["checksum"],
@@ -41,9 +45,7 @@ def load_table(path: Path | str) -> Table:
             dict(zip(map(Column.parse, header["columns"]), values, strict=True)),
             isomorphic=header["isomorphic"],
         )
-    except KeyError as error:
-        raise TableError(f"{path} cannot be used. {error.args[0]}") from error
-    except (ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise TableError(f"{path} is damaged ({error}); make it again.") from error
 
 

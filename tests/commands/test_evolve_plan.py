@@ -10,8 +10,9 @@ import pytest
 from genas.commands.evolve_plan import EvolvePlan
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.errors import UnreadSettingError
-from genas.metrics import Noise, ScoringSettings
+from genas.metrics import Context, Noise, ScoringSettings
 from genas.search import EvolutionConfig
+from genas.spaces import space
 
 DEFAULTS: dict[str, Any] = {
     "run": Path("/runs/a"),
@@ -90,6 +91,13 @@ def test_what_nothing_reads_is_refused(changed: dict[str, Any], message: str, se
     with pytest.raises(UnreadSettingError, match=message) as error:
         plan(**changed)
     assert error.value.settings == settings
+
+
+def test_where_no_two_architectures_are_twins_there_are_none_to_skip() -> None:
+    context = Context.untrained(space("darts"))
+    plan(run=Path("run")).make_searcher(context)
+    with pytest.raises(UnreadSettingError, match="no two architectures of darts are the same path of a supernet"):
+        plan(run=Path("run"), skip_twins=True).make_searcher(context)
 
 
 def test_ranks_need_all_architectures_at_once() -> None:

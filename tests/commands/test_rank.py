@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from genas.cli import main
-from genas.commands import evaluation
+from genas.commands import evaluation, ranking_scores
 from genas.commands.evaluation import ContextRecipe
 from genas.commands.ranking_plan import other_data, split_expressions
 from genas.commands.ranking_sample import sample, sampled_share
@@ -25,7 +25,7 @@ from genas.metrics import Context, LiveEdges, ScoringSettings, kendall_tau, pars
 from genas.metrics import context as metric_context
 from genas.runs import Run
 from genas.scores import ScoreStore
-from genas.spaces import Architecture, NASBench201, space
+from genas.spaces import Architecture, NASBench201, SearchSpace, space
 from genas.supernet import Calibration
 from genas.tables import Column, Table, load_table
 
@@ -684,3 +684,35 @@ def test_the_tool_is_the_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         runpy.run_path(str(tool), run_name="__main__")
     assert caught.value.code == 0
     assert "usage: genas rank RUNS" in capsys.readouterr().out
+
+
+def test_a_supernet_is_a_supernet_whatever_its_scores() -> None:
+    same = [np.zeros(3), np.zeros(3)]
+    assert len(ranking_scores._by_supernet(parse_metric("accuracy"), same)) == 2
+    assert len(ranking_scores._by_supernet(parse_metric("neighborhood(loss)"), same)) == 2
+    assert len(ranking_scores._by_supernet(parse_metric("naswot"), same)) == 1
+    assert len(ranking_scores._by_supernet(parse_metric("count"), same)) == 1
+
+
+def test_a_supernet_that_is_gone_is_told_before_the_first_is_measured(
+    supernets: list[Path],
+    table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    evaluations: list[Architecture],
+) -> None:
+    broken = Path(shutil.copytree(supernets[1], tmp_path / "broken"))
+    (broken / "initial.safetensors").unlink()
+    words = ["--table", table, "--truth", "digits", "--metrics", "loss", *FAST, "--out", tmp_path / "out"]
+    assert run("rank", f"{supernets[0]},{broken}", *words) == 1
+    assert "initial.safetensors" in capsys.readouterr().err
+    assert not evaluations
+
+
+def test_all_members_of_a_class_in_a_space_of_ones_own() -> None:
+    class Own(NASBench201):
+        index = SearchSpace.index
+
+    known = Table(Own(), "t", "", "", [(3, 0, 0, 0, 0, 0), (3,) * 6], {TEST: [10.0, 20.0]}, isomorphic=True)
+    assert len(sample(known, [TEST], "all", 0, unique=True)) == 2
+    assert len(sample(known, [TEST], "all", 0, unique=False)) > 100

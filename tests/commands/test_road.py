@@ -521,7 +521,11 @@ def test_searches_that_differ_in_their_own_seed_share_what_they_measure(
 
 
 def test_a_supernet_of_somebody_else_can_be_searched_and_ranked(
-    supernet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    supernet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    forbid_networks: Callable[[], None],
 ) -> None:
     copy = Path(shutil.copytree(supernet, tmp_path / "run", ignore=shutil.ignore_patterns("scores.sqlite", "searches")))
     before = sorted(copy.rglob("*"))
@@ -535,6 +539,10 @@ def test_a_supernet_of_somebody_else_can_be_searched_and_ranked(
     with ScoreStore(tmp_path / "ranking" / "scores.sqlite") as store:
         assert len(store.keys()) == 1
     assert sorted(copy.rglob("*")) == before
+    shutil.copy(tmp_path / "out" / "scores.sqlite", copy)
+    forbid_networks()
+    assert run("evolve", copy, "--metric", "loss", *EVOLVE[2:], "--out", tmp_path / "again") == 0
+    assert result(tmp_path / "again")["best"] == result(tmp_path / "out")["best"]
 
 
 def test_random_search(supernet: Path, tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_the_same_command_again_writes_the_same_result(tmp_path: Path) -> None:
     assert (folder / "result.json").read_bytes() == before
 
 
+def test_a_log_that_lacks_an_epoch_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("search", tmp_path / "run", *WORDS) == 0
+    opened = Run.open(tmp_path / "run")
+    opened.result.unlink()
+    opened.log_path.write_text(opened.log_path.read_text(encoding="utf-8").split("\n", 1)[1], encoding="utf-8")
+    assert run("search", tmp_path / "run", *WORDS) == 1
+    assert "log.jsonl must have every epoch once, in order, but has [2]" in capsys.readouterr().err
+
+
 def test_several_seeds_are_summarised_with_every_value(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,10 +64,37 @@ class Handmade(Metric):
         return np.zeros(len(architectures))
 
 
+@dataclass(frozen=True)
+class Place:
+    """A group with a required member."""
+
+    row: int
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class Placed(Metric):
+    """A metric that needs a group."""
+
+    name: ClassVar[str] = "placed"
+
+    place: Place
+
+    def values(self, context: Context, architectures: Sequence[Architecture]) -> np.ndarray:
+        return np.zeros(len(architectures))
+
+
+def boxed(size: Size = Size(height=9), label: str = "made") -> Box:
+    """A function that makes a metric from a group."""
+    return Box(label, size)
+
+
 @pytest.fixture
 def _others(monkeypatch: pytest.MonkeyPatch) -> None:
     known = METRICS._items  # type: ignore[attr-defined]
-    monkeypatch.setattr(METRICS, "_items", {**known, "box": Box, "handmade": Handmade})
+    monkeypatch.setattr(
+        METRICS, "_items", {**known, "box": Box, "handmade": Handmade, "placed": Placed, "boxed": boxed}
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
@@ -131,7 +158,17 @@ def test_groups_required_settings_and_names_that_two_places_share() -> None:
 
 
 @pytest.mark.usefixtures("_others")
+def test_a_group_without_a_default_is_made_of_the_given_members() -> None:
+    assert parse_metric("placed(row=2)") == Placed(Place(2))
+    with pytest.raises(ValueError, match="placed needs place"):
+        parse_metric("placed")
+    with pytest.raises(ValueError, match="Place needs row, too"):
+        parse_metric("placed(column=1)")
+
+
+@pytest.mark.usefixtures("_others")
 def test_metrics_that_are_no_dataclasses_take_settings() -> None:
+    assert parse_metric("boxed(depth=2)") == Box("made", Size(height=9, depth=2))
     assert parse_metric("handmade(kind=hard)").kind == "hard"
     with pytest.raises(TypeError, match="kind of handmade must be one of soft, hard, but got tender"):
         parse_metric("handmade(kind=tender)")

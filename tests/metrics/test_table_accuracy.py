@@ -95,3 +95,17 @@ def test_wrong_columns_and_spaces_are_errors(table) -> None:
     large = TableAccuracy(Table(DARTS(), "large", "", "", cells, {TEST: [50.0, 60.0]}), TEST)
     with pytest.raises(ValueError, match="must have architectures of nasbench201, but large has those of darts"):
         Neighborhood(large).score(Context.untrained(SPACE), [(0,) * 6])
+
+
+class Plain(NASBench201):
+    """A space of somebody else, that says nothing about when two are equal."""
+
+    name = "plain"
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def test_two_spaces_of_one_name_are_one_space() -> None:
+    cells = [(0,) * 6, (1,) * 6]
+    own = Table(Plain(), "own", "", "", cells, {TEST: [50.0, 60.0]})
+    assert TableAccuracy(own, TEST).score(Context.untrained(Plain()), cells).tolist() == [50.0, 60.0]

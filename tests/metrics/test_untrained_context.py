@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from genas.metrics import (
     architecture_cost,
 )
 from genas.scores import ScoreStore
-from genas.spaces import NASBench201, cost, space
+from genas.spaces import NASBench201, Skeleton, cost, space
 from genas.supernet import Calibration
 
 GENES = (3, 1, 2, 4, 3, 2)
@@ -108,6 +109,17 @@ def test_keys_without_a_supernet_do_not_depend_on_one(shared_trained, make_conte
     assert other.fingerprint != make_context().fingerprint
 
 
+class Reordered(NASBench201):
+    """A space after its author has changed it: equal genes are other networks."""
+
+    operations = ("none", "nor_conv_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")
+
+
+class Larger(NASBench201):
+    def standalone_skeleton(self, *given: Any, **named: Any) -> Skeleton:
+        return replace(super().standalone_skeleton(*given, **named), cells=6)
+
+
 def test_keys_without_a_supernet_depend_on_all_else(shared_trained, measurement) -> None:
     data = shared_trained().data
     contexts = [
@@ -115,6 +127,9 @@ def test_keys_without_a_supernet_depend_on_all_else(shared_trained, measurement)
         Context.untrained(space("darts"), data),
         Context.untrained(NASBench201(), None),
         Context.untrained(NASBench201(), replace(data, train=data.valid)),
+        Context.untrained(Reordered(), data),
+        Context.untrained(Reordered(), None),
+        Context.untrained(Larger(), data),
         Context.untrained(NASBench201(), data, seed=1),
         Context.untrained(NASBench201(), data, precision=torch.float64),
     ]

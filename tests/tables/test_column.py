@@ -88,7 +88,8 @@ def test_other_texts(text: str) -> None:
         (("a b", "test", 200), "lower-case letters.*got 'a b'.$"),
         (("cifar10", "tests", 200), "kind must be one of valid, test, valtest, but got 'tests'. Did you mean 'test'"),
         (("cifar10", "test", 0), "epochs must be at least 1, but got 0"),
-        (("cifar10", "test", 12, -1), "seed must not be negative, but got -1"),
+        (("cifar10", "test", 12, -1), r"seed must lie in 0 \.\. 10\^19 - 1, but got -1"),
+        (("cifar10", "test", 12, 10**19), r"seed must lie in 0 \.\. 10\^19 - 1"),  # text of a column could not be read
         (("cifar10", "test", 12, "888"), "seed must be a number, 'any' or None, but got '888'"),
         (("cifar10", "test", 12, None, 12), "less than the 12 epochs .*, but got 12; leave it out for the end"),
         (("cifar10", "test", 12, None, 0), "at must be at least 1 and less than the 12 epochs .*, but got 0"),

@@ -239,7 +239,7 @@ def _records(folder: Path) -> list[Record]:
         (at_end("cifar10", 777, 200, ori_test=101), "cifar10/test/200/seed=777 must be an accuracy .* is 101"),
         (at_end("cifar10", 777, 200, ori_test="high"), "seed=777 must be an accuracy .* is 'high'"),
         (at_end("cifar10", 777, 200, ori_test=10**400), r"000007.pickle.pbz2: .* must be an accuracy .* is 1000"),
-        (at_end("cifar10", -5, 200, ori_test=50), r"000007.pickle.pbz2: .*seed must not be negative, but got -5"),
+        (at_end("cifar10", -5, 200, ori_test=50), r"000007.pickle.pbz2: .*seed must lie in .*, but got -5"),
         (at_end("cifar10", 777, 200, ori_test=None), "seed=777 must be an accuracy .* is None"),
         (
             at_end("cifar1000", 777, 200, ori_test=50),
