@@ -42,8 +42,8 @@ class RankingSettings:
         top: Share of the architectures that counts as the best, in the tau among the truly best and in the precision.
         trained: Number of best-scored architectures that would be trained, in the second regret.
         resamples: Number of bootstrap resamples; 0 for no intervals.
-        level: Coverage of the intervals. That of tau, being of first order, covers as often from about 20 architectures
-            on; of fewer it is too narrow: it covers about 85 % with 5 or 8, where ``level`` is 95 %.
+        level: Coverage of the intervals. That of tau reaches it from about 20 architectures on; with 5 or 8, one of 95
+            % covers about 85 %.
 
     Raises:
         ValueError: If a number is out of its range.

@@ -37,9 +37,9 @@ def import_table(
         kind: nasbench201-csv (columns index, arch_str, c10_test_200, ...), nats-bench (the folder; runs no code in it),
             nats-bench-package (the folder or the one big file, read by the package nats_bench, which can run code in
             it), csv (any other file with a column of architectures), or auto.
-        columns: Accuracies to import, like cifar10/test/200 or cifar10-valid/valid/200/seed=888/at=90 (after 90 of 200
-            epochs); by default all at the end of a training. For any CSV file: what its columns mean, like
-            acc=cifar10/test/200.
+        columns: Accuracies to import, separated by commas, like cifar10/test/200 or
+            cifar10-valid/valid/200/seed=888/at=90 (after 90 of 200 epochs); by default all at the end of a training.
+            For any CSV file: what its columns mean, like acc=cifar10/test/200.
         space: Search space, for any CSV file.
         architecture: Name of the column of architectures, for any CSV file; by default architecture, arch, arch_str,
             genotype or genes.

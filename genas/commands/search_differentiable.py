@@ -79,12 +79,14 @@ def search_differentiable(
         a2m: Options of A2M.
         na: Options of NA.
         seed: Root seed of everything random; by default 0.
-        seeds: Several searches, one for each seed, in folders RUN/seed-N, and a summary of them.
+        seeds: Several searches, one for each of these seeds, separated by commas, in folders RUN/seed-N, and a summary
+            of them.
         table: Ground truth in which results are looked up: a file, or shipped for the table of genas.
         truth: Column of the table, such as cifar10/test/200; by default the test accuracy on the data set, or its
             validation accuracy where there is none.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 where the hardware computes it natively and the method can bear it), fp32 or bf16.
+        precision: auto (bf16 where the method can bear it and it is faster: CUDA from compute capability 8.0 on, CPUs
+            with AMX), fp32 or bf16.
         threads: CPU threads; by default all available cores. Only with the same number does a continued search end in
             the same bits as an unbroken one.
         checkpoint_seconds: Least time between two checkpoints.

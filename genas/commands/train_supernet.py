@@ -45,13 +45,13 @@ def train_supernet(
         run: Folder of the run; made if it does not exist.
         space: Search space: nasbench201, darts, darts7, s1, s2, s3, s4, or one of another package.
         data: Data set: cluttered-digits, digits, cifar10, cifar100, svhn, fashion-mnist, imagenet16-120, npz:PATH,
-            folder:PATH.
+            folder:PATH, or one of another package.
         data_options: Options of the data set.
         network: Size of the supernet.
         training: Training settings.
         seed: Root seed of everything random.
         device: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 where the hardware computes it natively), fp32 or bf16.
+        precision: auto (bf16 where it is faster: CUDA from compute capability 8.0 on, CPUs with AMX), fp32 or bf16.
         threads: CPU threads; by default all available cores. Only with the same number does a continued training end in
             the same bits as an unbroken one.
         checkpoint_seconds: Least time between two checkpoints.
