@@ -69,12 +69,36 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
     if name not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, but got {name!r}.")
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+    compute_float32_in_full(device)
     if name == "bf16" or (name == "auto" and has_native_bf16(device)):
         return torch.bfloat16
     return torch.float32
+
+
+def compute_float32_in_full(device: torch.device) -> None:
+    """Switch TF32 off for the process, where the device is a CUDA one: see :func:`resolve_precision`.
+
+    Args:
+        device: The device on which something is to be computed.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small tensor of the CPU on a device, such as random draws; what a GPU has yet to do is not waited for.
+
+    Args:
+        tensor: On the CPU.
+        device: The device.
+
+    Returns:
+        The tensor there.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def has_native_bf16(device: torch.device) -> bool:

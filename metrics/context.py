@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genas.data import Augmentation, ImageData
+from genas.devices import compute_float32_in_full
 from genas.errors import MissingInputError
 from genas.metrics.base import Measurement
 from genas.metrics.hessian import HessianLevel
@@ -103,6 +104,7 @@ class Context:
         self.store: ScoreStore | MemoryStore = MemoryStore() if store is None else store
         self._latest = _Latest()
         self._worked_out: dict[Hashable, object] = {}
+        compute_float32_in_full(self.device)
         return self
 
     @property

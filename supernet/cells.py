@@ -184,7 +184,7 @@ class Cell(nn.Module):
             operation = self.operation(edge, genes[edge])
             value = nodes.read(source, rectified=operation.rectified)
             assert value is not None  # live edges start at nodes that have a value
-            nodes.add(target, operation(value), owned=not operation.passes_through)
+            nodes.add(target, operation(value), owned=operation.output_is_free)
 
     def _mix(self, inputs: list[Tensor], mixture: Mixture) -> Tensor:
         self._check_mixture(mixture)

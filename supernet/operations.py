@@ -28,8 +28,8 @@ class Operation(nn.Module):
     rectified: ClassVar[bool] = False
     """Whether the operation reads the rectified node."""
 
-    passes_through: ClassVar[bool] = False
-    """Whether the output is the input itself, not a new tensor."""
+    output_is_free: ClassVar[bool] = False
+    """Whether the output is a new tensor that nothing needs later, such as the backward pass: it becomes a sum."""
 
     def weighted(self, node: Tensor, weight: Tensor) -> Tensor:
         """The output times a weight, as a new tensor.
@@ -48,6 +48,7 @@ class Operation(nn.Module):
 class NormalizedOperation(Operation, abc.ABC):
     """An operation that ends with BN, which absorbs the weight for free."""
 
+    output_is_free: ClassVar[bool] = True
     bn: nn.BatchNorm2d
 
     @abc.abstractmethod
@@ -66,8 +67,6 @@ class NormalizedOperation(Operation, abc.ABC):
 
 class Skip(Operation):
     """The identity: a skip connection at stride 1."""
-
-    passes_through: ClassVar[bool] = True
 
     def forward(self, node: Tensor) -> Tensor:
         """The node itself."""
@@ -132,6 +131,8 @@ def _correction(channels: int, height: int, width: int, stride: int) -> Tensor:
 
 class Pool(Operation):
     """3x3 maximum or average pooling with padding 1; averages leave the padding out. DARTS' search network adds BN."""
+
+    output_is_free: ClassVar[bool] = True
 
     def __init__(self, kind: str, channels: int, stride: int, skeleton: Skeleton) -> None:
         super().__init__()
@@ -199,6 +200,7 @@ class SepConv(Operation):
     """DARTS' separable convolution: (ReLU, depthwise, pointwise, BN) twice; the first depthwise carries the stride."""
 
     rectified: ClassVar[bool] = True
+    output_is_free: ClassVar[bool] = True
 
     def __init__(self, channels: int, kernel: int, stride: int, *, affine: bool = True) -> None:
         super().__init__()
@@ -243,6 +245,7 @@ class Noise(Operation):
     :meth:`genas.supernet.CellNetwork.seed_noise`.
     """
 
+    output_is_free: ClassVar[bool] = True
     generator: torch.Generator | None = None
 
     def __init__(self, stride: int) -> None:

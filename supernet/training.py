@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from genas.choices import check_choices
 from genas.data import Augmentation, ImageData
+from genas.devices import compute_float32_in_full
 from genas.errors import TrainingDiverged
 from genas.seeding import derived_seed, generator, torch_generator
 from genas.supernet.network import CellNetwork
@@ -127,6 +128,7 @@ class Trainer(abc.ABC):
             raise ValueError("A trainer has no loss for an auxiliary head; build the network with auxiliary=False.")
         self.network, self.data, self.settings, self.seed, self.precision = network, data, settings, seed, precision
         self.device, self.dtype = data.train.images.device, next(network.parameters()).dtype
+        compute_float32_in_full(self.device)
         self.augmentation = settings.augmentation(data)
         self.labels = data.train.labels
         self.steps_per_epoch = math.ceil(len(self.labels) / settings.batch_size)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from genas import devices
+from genas.data import load_data
 from genas.devices import (
     available_cores,
     device_facts,
@@ -20,6 +21,9 @@ from genas.devices import (
     resolve_device,
     resolve_precision,
 )
+from genas.metrics import Context
+from genas.spaces import NASBench201
+from genas.supernet import CellNetwork, SupernetTrainer, TrainingSettings
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
@@ -113,6 +117,17 @@ def test_fp32_on_cuda_is_no_tf32(tf32: list[Any]) -> None:
     assert [place.allow_tf32 for place in tf32] == [True, True]
     resolve_precision("fp32", GPU)
     assert [place.allow_tf32 for place in tf32] == [False, False]
+
+
+def test_trainers_and_contexts_of_notebooks_compute_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.device] = []
+    for place in ("genas.supernet.training", "genas.metrics.context"):
+        monkeypatch.setattr(f"{place}.compute_float32_in_full", seen.append)
+    space, data = NASBench201(), load_data("digits", max_train=16, max_valid=16)
+    network = CellNetwork.initialised(space, space.supernet_skeleton(10, 8, 1, channels=2, cells=1), 0)
+    SupernetTrainer(network, data, TrainingSettings(epochs=1), seed=0)
+    Context.untrained(space, data)
+    assert seen == [CPU, CPU]
 
 
 @pytest.mark.parametrize("amx", [False, True])

@@ -8,6 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from genas.devices import sent
+
 
 @final
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ class Augmentation:
         framed = images.new_empty((count, side, side, channels))
         framed[:] = border if isinstance(border, int | float) else border.to(images)
         framed[:, padding : padding + size, padding : padding + size] = images.permute(0, 2, 3, 1)
-        # One gather of whole pixels from the flattened batch.
+        # One gather of whole pixels from the flattened batch. Rows and columns are sent, not an index of every pixel.
         firsts = (rows + torch.arange(count)[:, None] * side) * side
+        firsts, columns = sent(firsts, images.device), sent(columns.contiguous(), images.device)
         sources = (firsts[:, :, None] + columns[:, None, :]).flatten()
-        moved = framed.view(-1, channels).index_select(0, _sent(sources, images))
+        moved = framed.view(-1, channels).index_select(0, sources)
         return moved.view(count, size, size, channels).permute(0, 3, 1, 2)
 
     def cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,14 +102,9 @@ class Augmentation:
         if not self.cutout:
             return images
         count, _, size, _ = images.shape
-        first = torch.randint(size, (2, count, 1), generator=generator) - self.cutout // 2
-        position = torch.arange(size)
+        first = sent(torch.randint(size, (2, count, 1), generator=generator) - self.cutout // 2, images.device)
+        position = torch.arange(size, device=images.device)
         rows, columns = (position >= first) & (position < first + self.cutout)
         kept = ~(rows[:, :, None] & columns[:, None, :])[..., None]
-        blanked: Tensor = images.permute(0, 2, 3, 1) * _sent(kept, images)
+        blanked: Tensor = images.permute(0, 2, 3, 1) * kept
         return blanked.permute(0, 3, 1, 2)
-
-
-def _sent(draws: Tensor, images: Tensor) -> Tensor:
-    """Draws on the device of images; a GPU need not have done all that it has to do before they are sent."""
-    return draws.to(images.device, non_blocking=images.is_cuda)

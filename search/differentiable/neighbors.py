@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genas.devices import sent
 from genas.search.differentiable.selection import SKIP
 from genas.spaces import NONE, SearchSpace
 from genas.supernet.mixtures import Mixture
@@ -81,7 +82,7 @@ class Neighbors(abc.ABC):
         starts = (0, *self._ends)
         for mixture, start, flags in zip(mixtures, starts, np.split(chosen, self._ends), strict=True):
             changed = self.changed(mixture.operations, int(start), rng)
-            mask = torch.from_numpy(flags).to(changed.device)[:, None]
+            mask = sent(torch.from_numpy(flags), changed.device)[:, None]
             found.append(dataclasses.replace(mixture, operations=torch.where(mask, changed, mixture.operations)))
         return tuple(found)
 
@@ -126,7 +127,8 @@ class AdditiveNeighbors(Neighbors):
     def changed(self, operations: Tensor, start: int, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
         """The weights with noise, divided by their sum."""
         lowest = -operations.detach().clamp(max=self.epsilon)
-        uniform = torch.from_numpy(rng.random(tuple(operations.shape))).to(operations)
+        draws = torch.from_numpy(rng.random(tuple(operations.shape))).to(operations.dtype)
+        uniform = sent(draws, operations.device)
         moved = operations + (lowest + (self.epsilon - lowest) * uniform)
         return moved / moved.sum(dim=1, keepdim=True)
 

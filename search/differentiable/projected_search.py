@@ -136,7 +136,7 @@ class ProjectedSearch(DifferentiableSearch):
             The accuracy in [0, 1] and the negative mean cross entropy, without label smoothing; the criterion first,
             the other one for ties. Higher is better.
         """
-        split, correct, loss = self.data.valid, 0.0, 0.0
+        split, found = self.data.valid, []
         size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
         for chosen in torch.split(self._order, size):
             labels = split.labels[chosen]
@@ -149,9 +149,13 @@ class ProjectedSearch(DifferentiableSearch):
                 seed=derived_seed(self.seed, "noise operations", self.step_number),
             )
             logits = objective.logits(batch[0], objective.spread(mixtures))
-            correct += float((logits.argmax(dim=1) == labels).sum())
-            loss += float(functional.cross_entropy(logits, labels)) * len(labels)
-        accuracy, agreement = correct / len(split), -loss / len(split)
+            loss = functional.cross_entropy(logits, labels)
+            correct = (logits.argmax(dim=1) == labels).sum()
+            found.append(torch.stack([correct.to(loss.dtype), loss]))
+        correct_in, loss_of = torch.stack(found, dim=1).tolist()  # read once, so that no batch waits for the one before
+        sizes = [len(chosen) for chosen in torch.split(self._order, size)]
+        accuracy = sum(correct_in) / len(split)
+        agreement = -sum(loss * size for loss, size in zip(loss_of, sizes, strict=True)) / len(split)
         return (accuracy, agreement) if self._pace.criterion == "accuracy" else (agreement, accuracy)
 
     def state(self) -> dict[str, Any]:

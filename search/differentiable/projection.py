@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genas.choices import check_choices
+from genas.devices import sent
 from genas.errors import TrainingDiverged
 from genas.search.differentiable.parts import Objective, Weights, has_nasbench201_numbers
 from genas.search.differentiable.selection import incoming
@@ -236,11 +237,11 @@ def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[b
     for edge, (column, gone) in enumerate(zip(chosen, removed, strict=True)):
         if column is not None and not gone:
             constant[edge, column] = 1
-    operations = torch.where(torch.tensor(is_open, device=constant.device), mixture.operations, constant)
+    operations = torch.where(sent(torch.tensor(is_open), constant.device), mixture.operations, constant)
     if not any(removed):
         return replace(mixture, operations=operations)
     # Without an edge weight of zero a removed edge would still pass on the bypassed channels and the auxiliary skip.
-    stays = torch.tensor([not gone for gone in removed], device=constant.device)
+    stays = sent(torch.tensor([not gone for gone in removed]), constant.device)
     return replace(mixture, operations=operations, edges=stays * (1.0 if mixture.edges is None else mixture.edges))
 
 

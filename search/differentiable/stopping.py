@@ -230,11 +230,14 @@ class SkipCount(Stopping):
                 raise ValueError(f"{name} must not be negative, but got {getattr(self, name)}.")
 
     def check(self, space: SearchSpace) -> None:
-        """Refuse a space without skip connections, such as S4."""
-        if not any(space.operations[candidate] == SKIP for edge in space.candidates for candidate in edge):
-            raise ValueError(
-                f"The rule counts skip connections, but {space.name} has none; choose another rule, or none."
-            )
+        """Refuse a cell that is not there, and a space, or a cell of it, without skip connections, such as S4."""
+        cells = {cell.name: edges for cell, edges in zip(space.cell_types, space.split(space.candidates), strict=True)}
+        if self.cell is not None and self.cell not in cells:
+            raise ValueError(f"cell must be one of {', '.join(cells)}, but got {self.cell!r}.")
+        counted = [edges for name, edges in cells.items() if self.cell in (None, name)]
+        if not any(space.operations[each] == SKIP for edges in counted for edge in edges for each in edge):
+            where = space.name if self.cell is None else f"the {self.cell} cell of {space.name}"
+            raise ValueError(f"The rule counts skip connections, but {where} has none; choose another rule, or none.")
 
     def after_warmup(self, epochs: int) -> SkipCount:
         """The rule with ``earliest`` after these epochs."""
@@ -258,8 +261,6 @@ class SkipCount(Stopping):
     def _too_many(self, summary: EpochSummary) -> dict[str, int]:
         """The cell types that break the rule, with their skip connections."""
         skips = summary.collapse.skips
-        if self.cell is not None and self.cell not in skips:
-            raise ValueError(f"cell must be one of {', '.join(skips)}, but got {self.cell!r}.")
         return {name: count for name, count in skips.items() if self.cell in (None, name) and count > self.most}
 
 

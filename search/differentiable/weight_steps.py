@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from genas.devices import sent
 from genas.search.differentiable.gradients import constant
 from genas.search.differentiable.parts import Alphas, SearchStep, WeightReport, WeightStep
 from genas.seeding import generator
@@ -84,7 +85,8 @@ def _shifted(step: SearchStep, mixtures: Sequence[Mixture], radius: float, strea
     rng = generator(step.seed, stream, step.number)
     found = []
     for mixture in mixtures:
-        noise = torch.from_numpy(rng.uniform(-1, 1, tuple(mixture.operations.shape))).to(mixture.operations)
+        draws = torch.from_numpy(rng.uniform(-1, 1, tuple(mixture.operations.shape)))
+        noise = sent(draws.to(mixture.operations.dtype), mixture.operations.device)
         found.append(dataclasses.replace(mixture, operations=onto_simplex(mixture.operations + radius * noise)))
     return tuple(found)
 

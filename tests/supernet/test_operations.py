@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genas.spaces import DARTS, NASBench201, Skeleton
+from genas.supernet.cells import Nodes
 from genas.supernet.operations import (
     BUILDERS,
     AveragePool,
@@ -80,14 +81,36 @@ def test_every_operation_keeps_channels_and_divides_the_size_rounding_up(name, s
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 @pytest.mark.parametrize("stride", [1, 2])
-def test_what_passes_through_is_the_input_itself_and_nothing_else_is(name, stride) -> None:
-    """A cell adds in place to what does not pass through: a wrong flag would change a node that others still read."""
-    operation, node = build_operation(name, 4, stride, EVALUATION), torch.randn(2, 4, 6, 6)
+def test_a_sum_may_be_written_into_a_free_output(name, stride) -> None:
+    """A wrong flag would change a node that others still read, or what the backward pass reads."""
+    operation, node = build_operation(name, 4, stride, EVALUATION), torch.randn(2, 4, 6, 6, requires_grad=True)
+    assert operation.output_is_free is not (name == "skip_connect" and stride == 1)
     if isinstance(operation, Noise):
         operation.generator = torch.Generator().manual_seed(0)
-    output = operation(node)
-    assert (output.data_ptr() == node.data_ptr()) is operation.passes_through
-    assert operation.passes_through is (name == "skip_connect" and stride == 1)
+    if operation.output_is_free:
+        before = node.detach().clone()
+        output = operation(node).add_(1)
+        if output.requires_grad:
+            output.square().sum().backward()
+        assert torch.equal(node, before)
+
+
+def test_the_output_of_an_unknown_operation_is_left_alone() -> None:
+    """One that ends with a ReLU, whose backward pass reads its output, may meet another on a node."""
+
+    class Gate(Operation):
+        def forward(self, node: Tensor) -> Tensor:
+            return torch.relu(node)
+
+    cell = NASBench201().cell_types[0]
+    node = torch.randn(2, 4, 6, 6, requires_grad=True)
+    nodes = Nodes([node], cell.num_nodes, inputs_owned=False, read_plain=set(range(cell.num_nodes)))
+    for _ in range(2):
+        nodes.add(1, Gate()(node), owned=Gate.output_is_free)
+    total = nodes.read(1, rectified=False)
+    assert total is not None
+    total.sum().backward()
+    torch.testing.assert_close(node.grad, 2.0 * (node > 0))
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -221,7 +244,7 @@ def test_noise_is_standard_normal_of_the_strided_shape_and_leaves_the_global_gen
 
 
 def test_operations_say_nothing_by_default() -> None:
-    assert (Operation.rectified, Operation.passes_through) == (False, False)
+    assert (Operation.rectified, Operation.output_is_free) == (False, False)
 
 
 @pytest.mark.parametrize("grad", [True, False])

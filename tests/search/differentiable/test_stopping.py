@@ -16,6 +16,7 @@ from genas.search.differentiable.stopping import (
     Stopping,
     final_outcome,
 )
+from genas.spaces import space
 
 
 def epochs_of(values: Iterable[float], frequency: int = 2) -> list[EpochSummary]:
@@ -120,8 +121,9 @@ def test_the_rule_must_have_been_kept_before_it_can_be_broken() -> None:
 def test_skips_may_be_counted_in_one_cell_only() -> None:
     assert stopped(SkipCount(cell="reduction"), skips(0, 9)) is None
     assert stopped(SkipCount(cell="normal"), skips(0, 9)) == (1, 0)
-    with pytest.raises(ValueError, match="cell must be one of normal, reduction"):
-        SkipCount(cell="cell").outcome(skips(0, 9))
+    with pytest.raises(ValueError, match="cell must be one of normal, reduction, but got 'reduce'"):
+        SkipCount(cell="reduce").check(space("darts"))
+    SkipCount(cell="reduction").check(space("darts"))
 
 
 @pytest.mark.parametrize(
