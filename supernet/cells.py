@@ -205,7 +205,7 @@ class Cell(nn.Module):
             terms, around = Terms(), Terms()
             for edge, (position, _) in edges:
                 source = sources[position]
-                if source is not None:
+                if source is not None and weights.is_live(edge):
                     self._add_edge(edge, source, weights, terms)
                     if partial.groups > 1:
                         around.add_weighted(weights.edge(edge), source.bypass)
@@ -218,7 +218,7 @@ class Cell(nn.Module):
 
     def _add_edge(self, edge: int, source: Source, weights: EdgeWeights, terms: Terms) -> None:
         for column, index in enumerate(self.candidates[edge]):
-            if index != NONE:
+            if index != NONE and weights.runs(edge, column):
                 weight = weights.operation(edge, column)
                 source.add(self.operations[index], self.operation(edge, index), weight, terms)
         if weights.has_skip:

@@ -173,6 +173,7 @@ class EdgeWeights:
             operations = operations * edges[:, None]
             self._edges = edges.unbind()
         self._skip = mixture.skip
+        self._runs = mixture.runs
         self._operations = [row.unbind() for row in operations.unbind()]
 
     @property
@@ -184,6 +185,14 @@ class EdgeWeights:
     def has_skip(self) -> bool:
         """Whether there is an auxiliary skip connection."""
         return self._skip != 0
+
+    def is_live(self, edge: int) -> bool:
+        """Whether the edge passes anything on."""
+        return self._runs is None or any(self._runs[edge])
+
+    def runs(self, edge: int, column: int) -> bool:
+        """Whether a candidate runs."""
+        return self._runs is None or self._runs[edge][column]
 
     def operation(self, edge: int, column: int) -> Tensor:
         """Weight of a candidate."""

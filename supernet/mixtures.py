@@ -20,11 +20,14 @@ class Mixture:
         edges: Weight of each edge, shape ``(edges,)``, which multiplies everything that the edge adds to its node
             (PC-DARTS' edge normalisation); ``None``: one.
         skip: Strength of the auxiliary skip connection of every edge (DARTS-), 0 without.
+        runs: Whether each candidate on each edge runs, ``(edges, candidates)`` in all; one that does not must have a
+            constant weight of zero. Where none runs, the edge passes nothing on. ``None``: all run.
     """
 
     operations: Tensor
     edges: Tensor | None = None
     skip: float = 0.0
+    runs: tuple[tuple[bool, ...], ...] | None = None
 
 
 PartialScope = Literal["edges", "cell"]

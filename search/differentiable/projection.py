@@ -226,7 +226,14 @@ def _masked_out(mixture: Mixture, edge: int, column: int | None) -> Mixture:
         return _decided(mixture, [None] * len(mixture.operations), [e == edge for e in range(len(mixture.operations))])
     operations = mixture.operations.clone()
     operations[edge, column] = 0
-    return replace(mixture, operations=operations)
+    runs = [list(row) for row in _runs(mixture)]
+    runs[edge][column] = False
+    return replace(mixture, operations=operations, runs=tuple(map(tuple, runs)))
+
+
+def _runs(mixture: Mixture) -> tuple[tuple[bool, ...], ...]:
+    edges, width = mixture.operations.shape
+    return ((True,) * width,) * edges if mixture.runs is None else mixture.runs
 
 
 def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[bool]) -> Mixture:
@@ -238,11 +245,18 @@ def _decided(mixture: Mixture, chosen: Sequence[int | None], removed: Sequence[b
         if column is not None and not gone:
             constant[edge, column] = 1
     operations = torch.where(sent(torch.tensor(is_open), constant.device), mixture.operations, constant)
+    # An operation of weight zero would cost as much as the others.
+    runs = tuple(
+        tuple(does and not gone and column in (None, place) for place, does in enumerate(row))
+        for row, column, gone in zip(_runs(mixture), chosen, removed, strict=True)
+    )
     if not any(removed):
-        return replace(mixture, operations=operations)
+        return replace(mixture, operations=operations, runs=runs)
     # Without an edge weight of zero a removed edge would still pass on the bypassed channels and the auxiliary skip.
     stays = sent(torch.tensor([not gone for gone in removed]), constant.device)
-    return replace(mixture, operations=operations, edges=stays * (1.0 if mixture.edges is None else mixture.edges))
+    return replace(
+        mixture, operations=operations, runs=runs, edges=stays * (1.0 if mixture.edges is None else mixture.edges)
+    )
 
 
 def _checked(score: tuple[float, ...]) -> tuple[float, ...]:

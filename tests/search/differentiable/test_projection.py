@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import torch
 from genas.errors import TrainingDiverged
 from genas.search.differentiable.projection import ProjectedObjective, Projection, ProjectionSettings
 from genas.spaces import SearchSpace, space
-from genas.supernet.mixtures import Mixture
+from genas.supernet import CellNetwork
+from genas.supernet.mixing import Source
+from genas.supernet.mixtures import Mixture, MixtureOptions
 
 SPACES = ["nasbench201", "darts", "darts7", "s1", "s3", "s4"]
 
@@ -226,3 +230,42 @@ def test_nothing_is_read_off_before_the_end_and_scores_must_be_numbers() -> None
 def test_wrong_settings_are_refused(changed, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ProjectionSettings(**changed)
+
+
+@pytest.mark.parametrize("skip", [0.0, 0.4])
+@pytest.mark.parametrize(("name", "partial"), [("nasbench201", 1), ("darts7", 1), ("s3", 2)])
+def test_what_is_decided_runs_no_more_and_changes_nothing(
+    name: str, partial: int, skip: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the masks all operations run, with the same weights, of which many are zero."""
+    found, draws, random = space(name), torch.Generator().manual_seed(0), np.random.default_rng(0)
+    options = MixtureOptions(partial_channels=partial, auxiliary_skip=skip > 0)
+    skeleton = found.supernet_skeleton(4, 8, channels=4, cells=1 if found.is_product else 3)
+    network = CellNetwork.initialised(found, replace(skeleton, affine=False), 0, options).double()
+    columns = [int(random.integers(len(each))) for each in found.candidates]
+    chosen = [column if random.random() < 0.6 else None for column in columns]
+    removed = [not found.is_product and bool(random.random() < 0.3) for _ in columns]
+    projection = Projection(found, 0, chosen=chosen, removed=removed)
+    leaves = [torch.rand(shape, generator=draws, dtype=torch.float64, requires_grad=True) for shape in shapes(found)]
+    edges = [torch.rand(len(leaf), generator=draws, dtype=torch.float64) for leaf in leaves]
+    masked = projection.masked([Mixture(leaf, edge, skip) for leaf, edge in zip(leaves, edges, strict=True)])
+    masked = projection._without(masked, chosen.index(None), 1)
+    images = torch.randn(3, 3, 8, 8, generator=draws, dtype=torch.float64)
+    ran: list[str] = []
+    original = Source.add
+
+    def counted(self: Source, name: str, *rest: Any) -> None:
+        ran.append(name)
+        original(self, name, *rest)
+
+    monkeypatch.setattr(Source, "add", counted)
+    results, counts = [], []
+    for mixtures in (masked, [replace(mixture, runs=None) for mixture in masked]):
+        logits = network(images, [mixtures[cell.block.cell_type] for cell in network.cells])
+        gradients = torch.autograd.grad(logits.square().sum(), leaves, retain_graph=True, materialize_grads=True)
+        results.append((logits, *gradients))
+        counts.append(len(ran))
+        ran.clear()
+    for fast, slow in zip(*results, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    assert counts[0] < 0.8 * counts[1]
