@@ -162,6 +162,26 @@ def resolve_threads(threads: int | None) -> int:
     return threads
 
 
+def resolve_workers(workers: int | None, device: torch.device) -> int:
+    """The number of processes that compute, one thread each.
+
+    Args:
+        workers: At least 1; ``None``: all available cores on a CPU, 1 on a GPU, which they would share.
+        device: The device on which they compute.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if workers is None:
+        return available_cores() if device.type == "cpu" else 1
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, but got {workers}.")
+    return workers
+
+
 def available_cores() -> int:
     """Count the CPU cores that this process may use.
 

@@ -16,7 +16,7 @@ from genas.commands.reporting import say
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.commands.table_training import KINDS, TrainingPlan, train_rows
 from genas.data import DataOptions, ImageData
-from genas.devices import available_cores, device_facts, keep_freed_memory, resolve_device
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_workers
 from genas.errors import TrainingDiverged, UnreadSettingError
 from genas.runs import Run
 from genas.scores import ScoreStore
@@ -82,8 +82,9 @@ def build_table(
         compare: Another table, a file or shipped, to compare the accuracies with at the end.
         progress: Whether to show a progress bar.
     """
-    _check_counts(architectures, repeated, repeats, workers)
+    _check_counts(architectures, repeated, repeats)
     where = resolve_device(device)
+    processes = resolve_workers(workers, where)
     images = data_options.load(data, seed=seed)
     place, options = absolute_data(data, data_options.data_root), absolute_options(data_options)
     dataset = dataset_of(
@@ -101,8 +102,6 @@ def build_table(
     facts = {**device_facts(where, torch.float32), "seed": seed, "data_split": images.split_source}
     # The number of architectures is not a setting: a longer list is the same run and extends the shorter one.
     settings = {**vars(plan), "device": where.type, "data_fingerprint": images.fingerprint}
-    if workers is None:
-        workers = available_cores() if where.type == "cpu" else 1
     plan.initial_network(images, seed)  # settings that the network refuses shall bind no folder
     with (
         Run.create(out, {"command": "build-table", **settings}, facts) as run,
@@ -110,7 +109,7 @@ def build_table(
     ):
         if begun is not None:
             _take_over(begun, plan, images, run, store, order)
-        _train_missing(plan, store, order, repeated, repeats, workers, progress=progress)
+        _train_missing(plan, store, order, repeated, repeats, processes, progress=progress)
         trained = _trained(plan, store, order)
         table = _table(plan, store, trained, out.name, images)
         table.save(run.path / "table.npz")
@@ -119,12 +118,11 @@ def build_table(
         say(f"\ntable: {run.path / 'table.npz'}")
 
 
-def _check_counts(architectures: int | None, repeated: int, repeats: int, workers: int | None) -> None:
+def _check_counts(architectures: int | None, repeated: int, repeats: int) -> None:
     for name, value, least in (
         ("architectures", architectures, 1),
         ("repeated", repeated, 0),
         ("repeats", repeats, 1),
-        ("workers", workers, 1),
     ):
         if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, but got {value}.")

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from genas import spaces
 from genas.data import DataOptions
-from genas.devices import available_cores, resolve_device, resolve_precision
+from genas.devices import resolve_device, resolve_precision
 from genas.metrics import (
     Context,
     Measurement,
@@ -122,32 +121,25 @@ def score_store(supernet: Path, own: Path) -> ScoreStore:
     print(f"note: {supernet} cannot be written, so measurements are kept in {own}.", file=sys.stderr)
     store = ScoreStore(own)
     if shared.exists():
-        with contextlib.ExitStack() as failed:
-            failed.callback(store.close)
+        try:
             store.take_over(shared)
-            failed.pop_all()
+        except BaseException:
+            store.close()
+            raise
     return store
 
 
 @contextlib.contextmanager
-def worker_pool(workers: int | None, device: torch.device, metrics: Iterable[Metric]) -> Iterator[Executor | None]:
+def worker_pool(workers: int, metrics: Iterable[Metric]) -> Iterator[Executor | None]:
     """Start the processes that measure, if more than one is wanted and there is something to measure.
 
     Args:
-        workers: Number of processes; ``None``: all cores on a CPU, 1 on a GPU.
-        device: Device on which they measure.
+        workers: Number of processes.
         metrics: The metrics that will be scored.
 
     Yields:
         The executor; ``None``: measure in this process.
-
-    Raises:
-        ValueError: If ``workers`` is less than 1.
     """
-    if workers is None:
-        workers = available_cores() if device.type == "cpu" else 1
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, but got {workers}.")
     if workers == 1 or not any(metric.measurements for metric in metrics):
         yield None
         return

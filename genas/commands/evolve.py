@@ -17,7 +17,7 @@ from genas.commands.reporting import table as text_table
 from genas.commands.results import draw_best, result_entry, short_name
 from genas.commands.standalone_network import StandaloneNetwork
 from genas.commands.truth import Truth
-from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_workers
 from genas.files import write_json
 from genas.metrics import Context, CostOf, Join, Noise, ScoringSettings
 from genas.runs import Run
@@ -98,6 +98,7 @@ def evolve(
     if top < 1:
         raise ValueError(f"top must be at least 1, but got {top}.")
     where = resolve_device(device)
+    processes = resolve_workers(workers, where)
     facts = device_facts(where, resolve_precision(precision, where))
     plan = EvolvePlan(
         run=run.resolve(),
@@ -129,7 +130,7 @@ def evolve(
     with (
         Run.create(folder, plan.settings(folder), facts) as opened,
         score_store(plan.run, opened.scores) as store,
-        worker_pool(workers, where, [plan.scored_by]) as executor,
+        worker_pool(processes, [plan.scored_by]) as executor,
     ):
         context = Context(trained, scoring, seed=seed, store=store)
         recipe = ContextRecipe(plan.run, scoring, seed, str(where), plan.precision)

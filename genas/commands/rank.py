@@ -19,7 +19,7 @@ from genas.commands.ranking_scores import Scorer
 from genas.commands.reporting import say
 from genas.commands.reporting import table as text_table
 from genas.data import DataOptions
-from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision
+from genas.devices import device_facts, keep_freed_memory, resolve_device, resolve_precision, resolve_workers
 from genas.files import write_json, write_text
 from genas.metrics import Join, RankingSettings, ScoringSettings, noise_ceiling, resample
 from genas.report import Agreement, Ranking, ScoredMetric, draw_ranking, scores_csv
@@ -91,6 +91,7 @@ def rank(
     """
     supernets, known = listed_runs(runs), load_table(table)
     where = resolve_device(device)
+    processes = resolve_workers(workers, where)
     facts = device_facts(where, resolve_precision(precision, where))
     plan = RankingPlan(
         runs=supernets,
@@ -118,7 +119,7 @@ def rank(
     folder = plan.folder(out)
     with (
         Run.create(folder, {"command": "rank", **plan.settings(folder)}, facts) as opened,
-        worker_pool(workers, where, plan.metrics.values()) as executor,
+        worker_pool(processes, plan.metrics.values()) as executor,
     ):
         scorer = Scorer(known.space, plan.architectures, executor, progress)
         scored = scorer.scores(plan.recipes, plan.metrics, opened.scores, baselines=baselines)
