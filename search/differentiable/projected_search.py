@@ -151,8 +151,7 @@ class ProjectedSearch(DifferentiableSearch):
             logits = objective.logits(batch[0], objective.spread(mixtures))
             loss = functional.cross_entropy(logits, labels)
             correct = (logits.argmax(dim=1) == labels).sum()
-            exact = torch.promote_types(loss.dtype, torch.float32)  # bfloat16 counts to 256 only
-            found.append(torch.stack([correct.to(exact), loss.to(exact)]))
+            found.append(torch.stack([correct.to(loss.dtype), loss]))
         correct_in, loss_of = torch.stack(found, dim=1).tolist()  # read once, so that no batch waits for the one before
         sizes = [len(chosen) for chosen in torch.split(self._order, size)]
         accuracy = sum(correct_in) / len(split)
