@@ -97,10 +97,18 @@ class ScoreStore:
 
         Args:
             path: File of the other store, which is only read, so that no right to write it is needed.
+
+        Raises:
+            RunError: If it cannot be read, is damaged, or of another version.
         """
-        with self._named_errors():
+        with self._named_errors(str(path)):
             self._connection.execute("ATTACH ? AS other", (f"{path.absolute().as_uri()}?mode=ro",))
             try:
+                (version,) = self._connection.execute("PRAGMA other.user_version").fetchone()
+                (tables,) = self._connection.execute("SELECT count(*) FROM other.sqlite_master").fetchone()
+                if (version, tables) == (0, 0):  # not laid out yet
+                    return
+                self._check_version(version, str(path))
                 with self._transaction():
                     self._connection.execute("INSERT OR IGNORE INTO main.measurements SELECT * FROM other.measurements")
             finally:
@@ -149,11 +157,7 @@ class ScoreStore:
                     )
                     self._connection.execute(f"PRAGMA user_version = {_VERSION}")
                     version = _VERSION
-            if version != _VERSION:
-                raise RunError(
-                    f"{self._path} must be a score store of version {_VERSION}, but its version is {version}; "
-                    "choose another file, or the genas version that wrote it."
-                )
+            self._check_version(version, self._path)
             (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
                 raise sqlite3.DatabaseError(state)
@@ -169,9 +173,18 @@ class ScoreStore:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @staticmethod
+    def _check_version(version: int, path: str) -> None:
+        if version != _VERSION:
+            raise RunError(
+                f"{path} must be a score store of version {_VERSION}, but its version is {version}; "
+                "choose another file, or the genas version that wrote it."
+            )
+
     @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ones that name the file and the cure."""
+    def _named_errors(self, path: str | None = None) -> Iterator[None]:
+        """Turn SQLite's errors into ones that name the file, by default the own one, and the cure."""
+        path = self._path if path is None else path
         try:
             yield
         except sqlite3.ProgrammingError:  # a wrong call, such as from another thread, says nothing about the file
@@ -179,17 +192,16 @@ class ScoreStore:
         except sqlite3.OperationalError as error:
             code = getattr(error, "sqlite_errorcode", None)
             if code is None:  # of Python's own: text that cannot be read
-                raise self._damaged(error) from error
+                raise _damaged(path, error) from error
             is_busy = code & 0xFF == sqlite3.SQLITE_BUSY  # the low byte, without the details
             cure = "Wait for the other process to end" if is_busy else "Check its folder, rights and disk"
-            raise RunError(f"The score store {self._path} cannot be used: {error}. {cure}.") from error
+            raise RunError(f"The score store {path} cannot be used: {error}. {cure}.") from error
         except (sqlite3.DatabaseError, ValueError) as error:  # the latter from what cannot be read back
-            raise self._damaged(error) from error
+            raise _damaged(path, error) from error
 
-    def _damaged(self, error: Exception) -> RunError:
-        return RunError(
-            f"The score store {self._path} is damaged: {error}. Delete it; its scores will be measured again."
-        )
+
+def _damaged(path: str, error: Exception) -> RunError:
+    return RunError(f"The score store {path} is damaged: {error}. Delete it; its scores will be measured again.")
 
 
 def _text(architecture: Architecture) -> str:

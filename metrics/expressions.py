@@ -146,7 +146,7 @@ class _Expression:
                 f"settings, but is a function of {' and '.join(lacking)}, which are the arguments of Metric.values."
             )
         if lacking:
-            example = f"{name}(angle)" if hints.get(lacking[0]) is Metric else f"{name}({lacking[0]}=...)"
+            example = f"{name}({_example(lacking[0], hints.get(lacking[0]))})"
             raise ValueError(f"{name} needs {' and '.join(lacking)}, as in '{example}', but got {self.text!r}.")
         return _built(kind, default, values) if values or default is None else default
 
@@ -267,6 +267,15 @@ def _built(kind: Any, default: Any, values: Mapping[tuple[str, ...], Any]) -> An
     if lacking := _lacking(kind, values):
         raise ValueError(f"{kind.__name__} needs {' and '.join(lacking)}, too.")
     return kind(**changes)
+
+
+def _example(setting: str, hint: Any) -> str:
+    """How to give a setting; of a group one gives the members."""
+    if hint is Metric:
+        return "angle"
+    if dataclasses.is_dataclass(hint):
+        setting = (_required(hint) or list(_hints(hint)))[0]
+    return f"{setting}=..."
 
 
 def _lacking(kind: Any, values: Mapping[tuple[str, ...], Any]) -> list[str]:

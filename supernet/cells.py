@@ -51,7 +51,7 @@ class Nodes:
         return self._rectified[node]
 
     def add(self, node: int, term: Tensor, *, owned: bool) -> None:
-        """Add a term to a node; ``owned`` means that nothing else refers to the tensor."""
+        """Add a term to a node; ``owned`` means that nothing else needs it, nor its backward pass."""
         value = self._values[node]
         if value is None:
             self._values[node], self._owned[node] = term, owned

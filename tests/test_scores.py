@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -167,9 +168,18 @@ def test_another_store_is_taken_over_and_left_as_it_is(tmp_path: Path) -> None:
             own.take_over(tmp_path / "a ?#.sqlite")
         found = own.get("losses", [(1, 2), (1, 3)])
         assert (found[1, 2][0], np.isnan(found[1, 3][0])) == (2.0, True), "what it has stays"
-        with pytest.raises(RunError, match="unable to open"):
+        assert (tmp_path / "a ?#.sqlite").read_bytes() == before
+        with pytest.raises(RunError, match=r"c\.sqlite cannot be used: unable to open"):
             own.take_over(tmp_path / "c.sqlite")
-    assert (tmp_path / "a ?#.sqlite").read_bytes() == before
+        (tmp_path / "empty.sqlite").touch()
+        own.take_over(tmp_path / "empty.sqlite")
+        (tmp_path / "text.sqlite").write_text("no data base at all" * 100, encoding="utf-8")
+        with pytest.raises(RunError, match=r"text\.sqlite is damaged: file is not a database"):
+            own.take_over(tmp_path / "text.sqlite")
+        with contextlib.closing(sqlite3.connect(tmp_path / "a ?#.sqlite")) as newer:
+            newer.execute("PRAGMA user_version = 9")
+        with pytest.raises(RunError, match=r"must be a score store of version 1, but its version is 9"):
+            own.take_over(tmp_path / "a ?#.sqlite")
     assert not (tmp_path / "c.sqlite").exists()
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from genas import spaces
 from genas.data import DataOptions
 from genas.devices import resolve_device, resolve_precision
+from genas.errors import RunError
 from genas.metrics import (
     Context,
     Measurement,
@@ -113,7 +114,7 @@ def score_store(supernet: Path, own: Path) -> ScoreStore:
 
     Returns:
         The supernet's, so that others need not measure again; where that cannot be written, the own one with all that
-        the supernet's has, and a note.
+        the supernet's has, and notes, also where that cannot be read.
     """
     shared = Run.open(supernet).scores
     if os.access(supernet, os.W_OK) and (not shared.exists() or os.access(shared, os.W_OK)):
@@ -123,9 +124,8 @@ def score_store(supernet: Path, own: Path) -> ScoreStore:
     if shared.exists():
         try:
             store.take_over(shared)
-        except BaseException:
-            store.close()
-            raise
+        except RunError as error:
+            print(f"note: the measurements in {supernet} are made again. {error}", file=sys.stderr)
     return store
 
 

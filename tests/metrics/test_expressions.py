@@ -160,7 +160,7 @@ def test_groups_required_settings_and_names_that_two_places_share() -> None:
 @pytest.mark.usefixtures("_others")
 def test_a_group_without_a_default_is_made_of_the_given_members() -> None:
     assert parse_metric("placed(row=2)") == Placed(Place(2))
-    with pytest.raises(ValueError, match="placed needs place"):
+    with pytest.raises(ValueError, match=r"placed needs place, as in 'placed\(row=\.\.\.\)'"):
         parse_metric("placed")
     with pytest.raises(ValueError, match="Place needs row, too"):
         parse_metric("placed(column=1)")
