@@ -47,7 +47,7 @@ def na_tables(
     differences.
 
     Args:
-        table: A file of genas import-table or genas build-table.
+        table: A file of genas import-table or genas build-table, or shipped for the table of genas.
         search: The column that a search sees, such as cifar10-valid/valid/12; by default the paper's reading (the
             validation accuracy of CIFAR-10 after epoch 90 of 200) if the table has it, else that after 12 epochs, else
             the only validation column.

@@ -302,7 +302,7 @@ class Table:
         row = int(values.argmax())
         return covered[row], float(values[row])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the table into one file, which :func:`genas.tables.load_table` reads.
 
         Args:
@@ -320,7 +320,7 @@ class Table:
             "columns": list(map(str, self.columns)),
         }
         values = np.stack([self._values[column] for column in self.columns])
-        write_table_file(path, header, np.array(self.architectures), values)
+        write_table_file(Path(path), header, np.array(self.architectures), values)
 
     @functools.cached_property
     def _rows_by_key(self) -> dict[Hashable, int]:

@@ -118,7 +118,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = np.clip(truth + rng.normal(0, 3, truth.size), 0, 100)
     columns |= {Column.parse("cifar10-valid/valid/12"): seen, Column.parse("cifar100/valid/12"): seen}
     columns |= {Column.parse("cifar10/test/12"): seen, Column.parse("cifar10/test/200/seed=7"): truth}
-    Table(SPACE, "like", "made up", "", cells, columns).save(folder / "like.npz")
+    Table(SPACE, "like", "made up", "", cells, columns).save(str(folder / "like.npz"))
     own = {Column.parse("own/valid/5"): seen, Column.parse("own/test/5"): truth, Column.parse("own/test/2"): seen}
     Table(SPACE, "own", "made up", "", cells, own).save(folder / "own.npz")
     both = {Column.parse("own/valid/5"): seen, Column.parse("else/valid/5"): seen}
@@ -130,7 +130,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def na_tables(table: Path, *words: str) -> int:
+def na_tables(table: Path | str, *words: str) -> int:
     return main(["na-tables", str(table), *SMALL, *words])
 
 
@@ -199,6 +199,12 @@ def test_another_table_has_no_published_numbers_beside_it(files, capsys: pytest.
     assert "own: a search sees own/valid/5; it is judged by own/test/5." in text
     assert "paper" not in text
     assert "median of 4" in text
+
+
+def test_the_shipped_table_has_all_that_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert na_tables("shipped") == 0
+    seen, judge = "cluttered-digits/valid/1", "cluttered-digits/test/1"
+    assert f"cluttered-digits: a search sees {seen}; it is judged by {judge}." in capsys.readouterr().out
 
 
 def test_columns_can_be_chosen(files, capsys: pytest.CaptureFixture[str]) -> None:
