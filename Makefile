@@ -15,7 +15,7 @@ help:
 
 demo: .venv/installed
 	$(BIN)/genas train-supernet runs/demo --config demo
-	$(BIN)/genas evolve runs/demo --config demo-evolve
+	$(BIN)/genas evolve runs/demo --config demo-evolve --table shipped
 	$(BIN)/genas rank runs/demo --config demo-rank
 
 test: lint types contract tests

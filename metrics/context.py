@@ -26,13 +26,19 @@ from genas.metrics.settings import ScoringSettings
 from genas.scores import ScoreStore
 from genas.seeding import derived_seed
 from genas.spaces import Architecture, SearchSpace
+from genas.spaces.skeleton import Skeleton
 from genas.supernet import CellNetwork, Evaluation, calibrate, evaluate, folded
 from genas.supernet.supernet_run import TrainedSupernet
 
 T = TypeVar("T")
 
-VERSION = 2
+VERSION = 3
 """To be raised when calibration or evaluation changes what it computes: stored measurements are then repeated."""
+
+
+def _identity(space: SearchSpace, network: Skeleton | None) -> str:
+    """A space and the size of a network as text; by more than the name, as a space of one's own can be edited."""
+    return f"{space.name} {space.operations} {space.cell_types} {space.candidates} {network}"
 
 
 class _Latest(threading.local):
@@ -143,12 +149,13 @@ class Context:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of all that a measurement depends on: weights, images, settings, seed, precision."""
+        """Hexadecimal digest of all that a measurement depends on: space, weights, images, settings and seed."""
         networks = (self.initial, self.supernet)
+        cells = _identity(self.space, self.supernet.skeleton)
         augmentation = self._augmentation if self.settings.calibration.augmented else ""
         digest = hashlib.sha256(
-            f"{VERSION} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} {self.device.type}"
-            f"{augmentation}".encode()
+            f"{VERSION} {cells} {self.data.fingerprint} {self.settings!r} {self.seed} {self.precision} "
+            f"{self.device.type}{augmentation}".encode()
         )
         for network in networks:
             for name, tensor in network.state_dict().items():
@@ -165,9 +172,8 @@ class Context:
             network = space.standalone_skeleton(
                 self._data.num_classes, self._data.image_size, self._data.image_channels
             )
-        # Not by its name alone: a space of one's own can change while one works on it.
-        cells = f"{space.name} {space.operations} {space.cell_types} {space.candidates} {network}"
-        known = f"{VERSION} {cells} {data} {self.seed} {self.precision} {self.device.type}"
+        precision = torch.promote_types(self.precision, torch.float32)  # in which initial networks compute
+        known = f"{VERSION} {_identity(space, network)} {data} {self.seed} {precision} {self.device.type}"
         return hashlib.sha256(known.encode()).hexdigest()[:16]
 
     @property

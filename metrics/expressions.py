@@ -44,8 +44,8 @@ def parse_metric(text: str, *, settings: Mapping[str, Metric] | None = None, joi
     Example:
         >>> [(term.metric.name, term.gamma) for term in parse_metric("angle+16*flatness").terms]
         [('angle', 1.0), ('flatness', 16.0)]
-        >>> parse_metric("flatness(alpha=0.5, kind=independent)").noise.kind
-        'independent'
+        >>> parse_metric("flatness(alpha=0.5, kind=shared)").noise.kind
+        'shared'
     """
     terms = list(parse_terms(text, settings=settings, join=join).values())
     return _bare(terms) if len(terms) == 1 and terms[0].gamma == 1 and join == "sum" else Combined(tuple(terms), join)
@@ -128,6 +128,8 @@ class _Expression:
             raise TypeError(
                 f"The metric {name!r} must be a subclass of genas.metrics.Metric, but is {type(metric).__name__}."
             )
+        if type(metric).__hash__ is None:
+            raise TypeError(f"The metric {name!r} must have a hash: declare it by @dataclass(frozen=True).")
         return metric
 
     def _make(self, name: str, call: ast.Call) -> object:

@@ -1,4 +1,4 @@
-"""Noise on a supernet's weights: shared Gaussian draws, or each architecture's direction of largest curvature."""
+"""Noise on a supernet's weights: Gaussian draws for all its subnets, or each one's direction of largest curvature."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from genas.supernet import CellNetwork
 if TYPE_CHECKING:
     from genas.metrics.context import Context
 
-NoiseKind = Literal["shared", "independent", "cumulative", "hessian"]
+DrawnKind = Literal["independent", "shared", "cumulative"]
+NoiseKind = Literal[DrawnKind, "hessian"]
 
 
 @final
@@ -31,18 +32,26 @@ class NoiseLevel:
     Args:
         chain: The levels :math:`\sigma_1 < \dots < \sigma_i` that lead to this one; only ``cumulative`` noise has more
             than one.
-        kind: As in :class:`Noise`.
+        kind: As in :class:`Noise`, but for ``hessian``.
         scope: As in :class:`Noise`.
         repeats: Number of draws.
+
+    Raises:
+        ValueError: If an option is unknown, or the chain too long or too short for the kind.
     """
 
     chain: tuple[float, ...]
-    kind: NoiseKind
+    kind: DrawnKind
     scope: NoiseScope
     repeats: int
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if not self.chain or (len(self.chain) > 1 and self.kind != "cumulative"):
+            raise ValueError(
+                f"chain must be one level, or for cumulative noise all up to it, but got {list(self.chain)} for "
+                f"{self.kind} noise."
+            )
 
     def perturbed(self, context: Context, architecture: Architecture) -> list[dict[str, Tensor]]:  # noqa: ARG002
         """The perturbed parameters, the same for every architecture.
@@ -63,12 +72,12 @@ class Noise:
 
     Args:
         stds: Standard deviations :math:`\sigma_1 < \dots < \sigma_t`, absolute, in units of the weights.
-        kind: ``shared``: one direction :math:`\xi` for all levels, :math:`\theta_i = \theta + \sigma_i \xi`, so that
-            slopes along the levels are directional differences; ``independent``: a new direction per level (GeNAS Eq. 4
-            as printed); ``cumulative``: :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1}) \xi_i` (GeNAS'
-            code), whose actual standard deviations are smaller than :math:`\sigma_i`, see :attr:`effective_stds`;
-            ``hessian``: along each subnet's direction of largest curvature instead of a random one, see
-            :class:`genas.metrics.hessian.HessianLevel`, at many times the cost.
+        kind: ``independent``: a new direction per level, :math:`\theta_i = \theta + \sigma_i \xi_i` (GeNAS Eq. 4 as
+            printed); ``shared``: one direction :math:`\xi` for all levels, so that slopes along the levels are
+            directional differences; ``cumulative``: :math:`\theta_i = \theta_{i-1} + (\sigma_i - \sigma_{i-1})
+            \xi_i` (GeNAS' code), whose actual standard deviations are smaller than :math:`\sigma_i`, see
+            :attr:`effective_stds`; ``hessian``: along each subnet's direction of largest curvature instead of a random
+            one, see :class:`genas.metrics.hessian.HessianLevel`, at many times the cost.
         scope: ``all`` parameters, BN and classifier included, or those inside the ``cells`` only.
         repeats: Number of draws per level.
         hessian_images: Number of validation images in the loss whose Hessian ``hessian`` takes. Its memory grows with
@@ -86,7 +95,7 @@ class Noise:
     """
 
     stds: tuple[float, ...] = (2e-3, 1e-2, 2e-2)
-    kind: NoiseKind = "shared"
+    kind: NoiseKind = "independent"
     scope: NoiseScope = "all"
     repeats: int = 1
     hessian_images: int = 64

@@ -120,7 +120,7 @@ def tau_of_seeds(mean_tau: float, trainings: int) -> float:
         >>> round(tau_of_seeds(0.945, trainings=2), 2)
         0.89
     """
-    r = math.sin(math.pi / 2 * mean_tau)
+    r = math.sin(math.pi / 2 * max(mean_tau, 0.0))
     return 2 / math.pi * math.asin(max((trainings * r * r - 1) / (trainings - 1), 0.0))
 
 

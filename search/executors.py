@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -56,22 +56,26 @@ def measure_in_parallel(
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, but got {chunk_size}.")
     chunks = [architectures[start : start + chunk_size] for start in range(0, len(architectures), chunk_size)]
-    futures = {executor.submit(_measured, measure, chunk): chunk for chunk in chunks}
+    futures: dict[Future[Rows | Exception], Sequence[Architecture]] = {}
     try:
+        for chunk in chunks:
+            futures[executor.submit(_measured, measure, chunk)] = chunk
         for future in as_completed(futures):
             try:
                 rows = future.result()
                 if isinstance(rows, Exception):
                     raise rows
-            except BrokenExecutor as error:
-                raise GenasError(
-                    "A worker process died, probably because memory ran out. Use fewer workers; the same command "
-                    "continues where it stopped."
-                ) from error
+            except BrokenExecutor:
+                raise
             except Exception as error:
                 error.add_note(f"while measuring the architectures {list(futures[future])}")
                 raise
             yield rows
+    except BrokenExecutor as error:  # a worker may also have died between two calls
+        raise GenasError(
+            "A worker process died, probably because memory ran out. Use fewer workers; the same command continues "
+            "where it stopped."
+        ) from error
     finally:
         for future in futures:
             future.cancel()

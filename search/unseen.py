@@ -91,8 +91,7 @@ class Unseen:
             tried = "all architectures" if self._listable else f"{self._draws:,} random architectures"
             raise InfeasibleError(
                 f"An architecture must have {self._constraint}, but none of {tried} of {self._space.name} does: "
-                f"{smallest}. Raise the limit, or limit a smaller network (genas evolve: --standalone.channels and "
-                "--standalone.cells)."
+                f"{smallest}. Raise the limit, or let it limit a smaller network."
             )
         return None
 

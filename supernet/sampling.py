@@ -23,7 +23,7 @@ class PathSampling:
             ``network``.
         reject_dead_nodes: Redraw a node's operations while all of them are ``none`` (RLNAS' code for NAS-Bench-201:
             11,904 of the 15,625 cells remain). Spaces whose nodes always have inputs do not offer it. ``None``: true
-            where it is offered.
+            where it is offered, but under ``strict_fairness``.
         strict_fairness: Every step takes as many paths as an edge has operations, such that each operation is trained
             exactly once (FairNAS, Chu et al., ICCV 2021), and sums their gradients. Where ``none`` only marks missing
             edges, these are the operations of the edges of one random topology.

@@ -231,6 +231,7 @@ def test_a_metric_may_fail_for_some_architectures() -> None:
     [
         ({"name": "my sums"}, "test_describes_itself"),
         ({"scale": 0.0}, "test_describes_itself"),
+        ({"__hash__": None}, "test_describes_itself"),
         ({"cost_hint": "cheap"}, "test_describes_itself"),
         ({"values": lambda _, __, several: np.ones(len(several))}, "test_every_architecture_has_a_score"),
         ({"values": lambda _, __, several: np.full(len(several), np.nan)}, "test_every_architecture_has_a_score"),

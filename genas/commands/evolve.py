@@ -77,8 +77,8 @@ def evolve(
         scoring: Settings of the evaluation of subnets.
         searcher: evolution, random for as many random architectures, or exhaustive for all of a small space.
         evolution: Settings of the evolution; its population and generations are those of random, too.
-        max_macs: Most multiply-accumulates per image.
-        max_params: Most trainable weights.
+        max_macs: Most multiply-accumulates per image, of the network that cost_of names.
+        max_params: Most trainable weights of this network.
         cost_of: Whose cost is limited and reported: standalone (the network that is trained from scratch) or subnet.
         standalone: Size of the network that is trained from scratch; by default the published one.
         skip_twins: Score no two architectures that are the same path of the supernet, such as cells of NAS-Bench-201

@@ -71,7 +71,7 @@ class MethodChanges:
         stop_window: DARTS-ES: number of eigenvalues in an average.
         stop_delta: DARTS-ES: number of eigenvalues between the averages that are compared.
         stop_factor: DARTS-ES: growth of the average that ends the search.
-        stop_earliest: DARTS-ES: first epoch that may be the result.
+        stop_earliest: DARTS-ES: number of epochs before the first that may be the result.
         most_skips: Skip connections that stop=skips allows in a cell.
         select: How the architecture is read off: by the weights of the operations, or by projection (DARTS-PT).
         projection_interval: DARTS-PT: epochs of tuning between two rounds.

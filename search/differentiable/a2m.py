@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genas.choices import check_choices
 from genas.search.differentiable.parts import Alphas, ArchitectureGradient, CurvatureProduct, Estimate, SearchStep
-from genas.search.differentiable.vectors import check_length, inner_product, moved, norm
+from genas.search.differentiable.vectors import check_length, detached, inner_product, moved, norm
 
 Curvature = Literal["exact", "central_fd", "relative_fd", "forward_fd", "none"]
 Centre = Literal["alpha", "alpha_tilde"]
@@ -74,16 +74,18 @@ class A2MGradient(ArchitectureGradient):
             raise ValueError(f"rho must be finite and not negative, but got {self.rho}.")
         if self.inner.unrolls_weights and not self.allow_unrolled:
             raise ValueError(
-                "A2M must wrap a first-order gradient, but got an unrolled one; set allow_unrolled to do it."
+                "A2M must wrap a first-order gradient, but got an unrolled one; set allow_unrolled to do it, with a "
+                "finite difference for the curvature."
             )
         if self.compare_exact and self.curvature in ("exact", "none"):
             raise ValueError(
                 f"compare_exact needs a finite difference, but curvature is {self.curvature}; choose central_fd, "
                 "relative_fd or forward_fd, or leave it out."
             )
-        if self.inner.unrolls_weights and (self.curvature == "exact" or self.compare_exact):
+        if (self.curvature == "exact" or self.compare_exact) and not self.inner.has_exact_curvature:
             raise ValueError(
-                "An unrolled gradient has no exact curvature; choose central_fd, relative_fd, forward_fd or none."
+                f"{type(self.inner).__name__} has no exact curvature; choose central_fd, relative_fd, forward_fd or "
+                "none, and leave compare_exact out."
             )
 
     @property
@@ -101,13 +103,13 @@ class A2MGradient(ArchitectureGradient):
         if self.rho == 0:
             return self.inner.value(step, alphas)
         uphill = self._perturbed_part(step, self.inner.gradient(step, alphas))
-        return self.inner.value(step, moved(_detached(alphas), self.rho, uphill))
+        return self.inner.value(step, moved(detached(alphas), self.rho, uphill))
 
     def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:
         """The loss after the step uphill, its gradient, and diagnostics of its distance from the plain one."""
         if self.rho == 0:
             return self.inner.estimate(step, alphas)
-        here = _detached(alphas)
+        here = detached(alphas)
         plain, product_here = self._look(step, here, "alpha")
         uphill = self._perturbed_part(step, plain.gradient)
         there = moved(here, self.rho, uphill)
@@ -156,10 +158,6 @@ class A2MGradient(ArchitectureGradient):
             return tuple((a - b) / (2 * radius) for a, b in zip(plus, minus, strict=True))
 
         return product
-
-
-def _detached(alphas: Alphas) -> Alphas:
-    return tuple(alpha.detach() for alpha in alphas)
 
 
 def _diagnostics(alphas: Alphas, plain: Estimate, gradient: Alphas) -> dict[str, Tensor]:

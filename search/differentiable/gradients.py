@@ -19,7 +19,7 @@ from genas.search.differentiable.parts import (
     SearchStep,
     Weights,
 )
-from genas.search.differentiable.vectors import check_length, inner_product, moved, norm
+from genas.search.differentiable.vectors import check_length, detached, inner_product, moved, norm
 
 MixedTerm = Literal["central_fd", "exact"]
 
@@ -89,7 +89,7 @@ def _search_loss(step: SearchStep, alphas: Alphas) -> Tensor:
 
 def _estimate(loss: Tensor, gradient: Alphas) -> Estimate:
     value = loss.detach()
-    return Estimate(value, tuple(part.detach() for part in gradient), {"search_loss": value})
+    return Estimate(value, detached(gradient), {"search_loss": value})
 
 
 @final
@@ -165,7 +165,7 @@ class Unrolled(ArchitectureGradient):
         else:
             mixed = self._difference(step, points, uphill)
         value = loss.detach()
-        gradient = tuple(part.detach() for part in moved(direct, -xi, mixed))
+        gradient = detached(moved(direct, -xi, mixed))
         return Estimate(value, gradient, {"search_loss_ahead": value})
 
     def _length(self, step: SearchStep) -> float:
@@ -174,7 +174,7 @@ class Unrolled(ArchitectureGradient):
     def _training_slopes(self, step: SearchStep, alphas: Alphas, *, create_graph: bool = False) -> Weights:
         """The gradient of the training loss with respect to the weights; with a graph it depends on ``alphas``."""
         weights = {name: weight.detach().requires_grad_() for name, weight in step.objective.weights.items()}
-        mixtures = step.cell_mixtures(alphas if create_graph else tuple(alpha.detach() for alpha in alphas))
+        mixtures = step.cell_mixtures(alphas if create_graph else detached(alphas))
         loss = step.objective.training_loss(mixtures, weights)
         found = torch.autograd.grad(loss, tuple(weights.values()), create_graph=create_graph, materialize_grads=True)
         return dict(zip(weights, found, strict=True))

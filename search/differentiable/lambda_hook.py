@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genas.choices import check_choices
 from genas.search.differentiable.parts import Alphas, SearchStep, WeightReport, WeightStep
-from genas.search.differentiable.vectors import check_length, moved, norm
+from genas.search.differentiable.vectors import check_length, detached, moved, norm
 from genas.search.differentiable.weight_steps import Plain
 from genas.supernet.mixtures import Mixture
 
@@ -127,7 +127,7 @@ class LambdaHook(WeightStep):
             radius = self.epsilon / length
             sides = [
                 self._weight_slopes(
-                    step, _replaced(mixtures, cells, moved(_detached(points), sign * radius, directions))
+                    step, _replaced(mixtures, cells, moved(detached(points), sign * radius, directions))
                 )
                 for sign in (1, -1)
             ]
@@ -153,10 +153,6 @@ class LambdaHook(WeightStep):
         weights = tuple(step.objective.weights.values())
         loss = step.objective.training_loss(mixtures)
         return torch.autograd.grad(loss, weights, materialize_grads=True)
-
-
-def _detached(points: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(point.detach() for point in points)
 
 
 def _replaced(mixtures: Sequence[Mixture], cells: Sequence[int], operations: Sequence[Tensor]) -> list[Mixture]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, final
 
@@ -92,6 +92,11 @@ class NeighborhoodGradient(ArchitectureGradient):
         return self.inner.unrolls_weights
 
     @property
+    def has_exact_curvature(self) -> bool:
+        """Whether the gradient inside has."""
+        return self.inner.has_exact_curvature
+
+    @property
     def small_difference(self) -> str | None:
         """That of the gradient inside."""
         return self.inner.small_difference
@@ -108,35 +113,37 @@ class NeighborhoodGradient(ArchitectureGradient):
             return self.inner.estimate(step, alphas)
         return self._combined(alphas, *self._parts(step, alphas))
 
-    def _combined(self, alphas: Alphas, estimates: Sequence[Estimate], coefficients: Tensor) -> Estimate:
+    def _combined(
+        self, alphas: Alphas, values: Tensor, estimates: Mapping[int, Estimate], coefficients: Tensor
+    ) -> Estimate:
         gradient = tuple(torch.zeros_like(alpha) for alpha in alphas)
-        for coefficient, estimate in zip(coefficients, estimates, strict=True):
-            if estimate.gradient:
-                gradient = moved(gradient, coefficient, estimate.gradient)
-        value = self._aggregated(torch.stack([estimate.value for estimate in estimates]))
-        return Estimate(value, gradient, {**estimates[0].diagnostics, "neighborhood": value})
+        for index, estimate in estimates.items():
+            gradient = moved(gradient, coefficients[index], estimate.gradient)
+        if 0 in estimates:
+            own = estimates[0].diagnostics
+        else:
+            own = {"search_loss_ahead" if self.unrolls_weights else "search_loss": values[0]}
+        value = self._aggregated(values)
+        return Estimate(value, gradient, {**own, "neighborhood": value})
 
     def linearize(self, step: SearchStep, alphas: Alphas) -> tuple[Estimate, CurvatureProduct]:
         """The estimate and its exact derivative; each product differentiates the losses again, one graph at a time."""
         if self.count == 1:
             return self.inner.linearize(step, alphas)
-        estimates, coefficients = self._parts(step, alphas)
-        values = torch.stack([estimate.value for estimate in estimates])
+        values, estimates, coefficients = self._parts(step, alphas)
 
         def product(direction: Alphas) -> Alphas:
-            slopes = [
-                inner_product(estimate.gradient, direction) if estimate.gradient else torch.zeros_like(estimate.value)
-                for estimate in estimates
-            ]
-            changes = self._changes(values, torch.stack(slopes))
+            slopes = torch.zeros_like(values)
+            for index, estimate in estimates.items():
+                slopes[index] = inner_product(estimate.gradient, direction)
+            changes = self._changes(values, slopes)
             total = tuple(torch.zeros_like(alpha) for alpha in alphas)
-            for index, (coefficient, change) in enumerate(zip(coefficients, changes, strict=True)):
-                if estimates[index].gradient:
-                    own = self.inner.curvature_product(self._at(step, index), alphas, direction)
-                    total = moved(moved(total, coefficient, own), change, estimates[index].gradient)
+            for index, estimate in estimates.items():
+                own = self.inner.curvature_product(self._at(step, index), alphas, direction)
+                total = moved(moved(total, coefficients[index], own), changes[index], estimate.gradient)
             return total
 
-        return self._combined(alphas, estimates, coefficients), product
+        return self._combined(alphas, values, estimates, coefficients), product
 
     def _at(self, step: SearchStep, index: int) -> SearchStep:
         """The step of one of the neighbours; number 0 is the architecture itself."""
@@ -148,21 +155,16 @@ class NeighborhoodGradient(ArchitectureGradient):
     def _values(self, step: SearchStep, alphas: Alphas) -> Tensor:
         return torch.stack([self.inner.value(self._at(step, index), alphas) for index in range(self.count)])
 
-    def _parts(self, step: SearchStep, alphas: Alphas) -> tuple[list[Estimate], Tensor]:
-        """The estimate of every loss, without gradient where its weight is zero, and the weights of the gradients."""
+    def _parts(self, step: SearchStep, alphas: Alphas) -> tuple[Tensor, dict[int, Estimate], Tensor]:
+        """All losses, the estimates of those that have a weight in the gradient by number, and the weights of all."""
         if self.aggregate == "max":
             values = self._values(step, alphas)
-            # The log reports the inner function as the architecture's search loss: only the worst loss is estimated in
-            # full.
-            name = "search_loss_ahead" if self.unrolls_weights else "search_loss"
-            estimates = [Estimate(value, (), {name: values[0]}) for value in values]
             worst = int(values.argmax())
-            found = self.inner.estimate(self._at(step, worst), alphas)
-            estimates[worst] = dataclasses.replace(found, diagnostics=estimates[worst].diagnostics)
+            estimates = {worst: self.inner.estimate(self._at(step, worst), alphas)}
         else:
-            estimates = [self.inner.estimate(self._at(step, index), alphas) for index in range(self.count)]
-            values = torch.stack([estimate.value for estimate in estimates])
-        return estimates, self._coefficients(values)
+            estimates = {index: self.inner.estimate(self._at(step, index), alphas) for index in range(self.count)}
+            values = torch.stack([estimate.value for estimate in estimates.values()])
+        return values, estimates, self._coefficients(values)
 
     def _aggregated(self, values: Tensor) -> Tensor:
         if self.aggregate == "mean":

@@ -36,7 +36,7 @@ class Neighbors(abc.ABC):
             together; ``normal_only``: only in the normal cell.
 
     Raises:
-        ValueError: If ``scope`` is unknown or there are not that many edges.
+        ValueError: If ``scope`` is unknown or means nothing in the space, or if there are not that many edges.
 
     Reference:
         Wang et al., Neighborhood-Aware Neural Architecture Search, BMVC 2021.
@@ -50,6 +50,8 @@ class Neighbors(abc.ABC):
             raise ValueError(
                 f"normal_only needs a cell type named normal, but {space.name} has {', '.join(names)}; choose each."
             )
+        if scope == "joint" and len(names) == 1:
+            raise ValueError(f"joint needs several cell types, but {space.name} has only {names[0]}; choose each.")
         self._ends = np.cumsum([len(cell.edges) for cell in space.cell_types])[:-1]
         types = np.split(np.arange(space.num_genes), self._ends)
         if scope == "joint":

@@ -215,6 +215,11 @@ class ArchitectureGradient(abc.ABC):
             Value, gradient and numbers for the log.
         """
 
+    @property
+    def has_exact_curvature(self) -> bool:
+        """Whether :meth:`linearize` is defined; a gradient that wraps another one answers for that."""
+        return type(self).linearize is not ArchitectureGradient.linearize
+
     @final
     def gradient(self, step: SearchStep, alphas: Alphas) -> Alphas:
         """Only the gradient of :meth:`estimate`: detached tensors of the shapes of ``alphas``."""
@@ -236,7 +241,7 @@ class ArchitectureGradient(abc.ABC):
             ValueError: If the gradient has no exact curvature; finite differences work with any gradient.
         """  # noqa: DOC202
         raise ValueError(
-            f"{type(self).__name__} has no exact curvature; choose finite differences for the outer gradient."
+            f"{type(self).__name__} has no exact curvature; choose finite differences for what asks for it."
         )
 
     @final

@@ -28,6 +28,8 @@ number of the batch; it kept the architecture parameters of DARTS-PT where they 
 the auxiliary skip connection of DARTS- read the input of the cell and decayed at the end of an epoch, Λ-DARTS was run
 without A²M, and DARTS on images of the search that were not augmented; and it stopped after ten epochs without a better
 validation loss. None of this is repeated here. Their DARTS space has seven operations: ``darts7``.
+
+Λ-DARTS' only published script for cells like DARTS' is for S4 and SVHN: its numbers stand for all of these spaces.
 """
 
 _NOT_RUN_WITH_A2M = ("sdarts-adv", "darts-es")
@@ -111,16 +113,18 @@ def _lambda(space: SearchSpace, numbers: Numbers) -> Method:
             return Method(slow, weight_step=LambdaHook(0.25))
         hook = LambdaHook(0.25 if numbers == "code" else 0.125, epsilon=1e-4)
         return Method(replace(slow, update_order="weights_first"), weight_step=hook)
-    if numbers == "code":  # its scripts for S1 to S4 and SVHN
-        return Method(replace(settings, batch_size=96), weight_step=LambdaHook(0.25, epsilon=1e-3))
-    epsilon = LambdaHook.epsilon if numbers == "recommended" else 1e-4
-    return Method(settings, weight_step=LambdaHook(0.125, form="signcorr", epsilon=epsilon))
+    if numbers == "recommended":
+        return Method(settings, weight_step=LambdaHook(0.125, form="signcorr"))
+    settings = replace(settings, batch_size=96)
+    if numbers == "code":
+        return Method(settings, weight_step=LambdaHook(0.25, epsilon=1e-3))
+    return Method(settings, weight_step=LambdaHook(0.125, form="signcorr", epsilon=1e-4))
 
 
 def _pt(space: SearchSpace, numbers: Numbers) -> Method:
     settings = _settings(space, numbers)
-    if numbers == "a2m-code":
-        settings = replace(settings, batch_size=32)
+    if numbers == "a2m-code" and not has_nasbench201_numbers(space):
+        settings = replace(settings, batch_size=32)  # with A²M; DARTS-PT alone had 64
     return Method(settings, projection=ProjectionSettings())
 
 

@@ -137,8 +137,8 @@ class ProjectedSearch(DifferentiableSearch):
             the other one for ties. Higher is better.
         """
         split, found = self.data.valid, []
-        size = min(self.settings.search_batch_size or self.settings.batch_size, len(split))
-        for chosen in torch.split(self._order, size):
+        batches = torch.split(self._order, self.search_batch_size)
+        for chosen in batches:
             labels = split.labels[chosen]
             batch = self.data.normalize(split.images[chosen], self.dtype), labels
             objective = NetworkObjective(
@@ -153,9 +153,8 @@ class ProjectedSearch(DifferentiableSearch):
             correct = (logits.argmax(dim=1) == labels).sum()
             found.append(torch.stack([correct.to(loss.dtype), loss]))
         correct_in, loss_of = torch.stack(found, dim=1).tolist()  # read once, so that no batch waits for the one before
-        sizes = [len(chosen) for chosen in torch.split(self._order, size)]
         accuracy = sum(correct_in) / len(split)
-        agreement = -sum(loss * size for loss, size in zip(loss_of, sizes, strict=True)) / len(split)
+        agreement = -sum(loss * len(chosen) for loss, chosen in zip(loss_of, batches, strict=True)) / len(split)
         return (accuracy, agreement) if self._pace.criterion == "accuracy" else (agreement, accuracy)
 
     def state(self) -> dict[str, Any]:

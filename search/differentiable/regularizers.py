@@ -18,7 +18,7 @@ from genas.search.differentiable.parts import (
     Regularizer,
     SearchStep,
 )
-from genas.search.differentiable.vectors import moved
+from genas.search.differentiable.vectors import detached, moved
 from genas.spaces import SearchSpace
 
 
@@ -134,6 +134,11 @@ class Regularized(ArchitectureGradient):
         return self.inner.unrolls_weights
 
     @property
+    def has_exact_curvature(self) -> bool:
+        """Whether the gradient inside has."""
+        return self.inner.has_exact_curvature
+
+    @property
     def small_difference(self) -> str | None:
         """That of the gradient inside."""
         return self.inner.small_difference
@@ -166,7 +171,7 @@ class Regularized(ArchitectureGradient):
 
     def _sum(self, step: SearchStep, estimate: Estimate, loss: Tensor, gradient: Alphas) -> Estimate:
         term = loss.detach()
-        total = moved(estimate.gradient, 1, tuple(part.detach() for part in gradient))
+        total = moved(estimate.gradient, 1, detached(gradient))
         strength = term.new_tensor(self.regularizer.strength_at(step.epoch, step.epochs))
         numbers = {"regularizer": term, "regularizer_strength": strength}
         return Estimate(estimate.value + term, total, {**estimate.diagnostics, **numbers})

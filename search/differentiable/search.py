@@ -92,6 +92,11 @@ class DifferentiableSearch(Trainer):
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(network, data, settings, seed=seed, precision=precision)
+        if settings.search_batch_size is not None and settings.search_batch_size > len(data.valid):
+            raise ValueError(
+                f"search_batch_size must be at most the number of validation images, {len(data.valid)}, but got "
+                f"{settings.search_batch_size}."
+            )
         self.settings, self.parts = settings, parts
         self.selection = parts.selection or selection_for(network.space)
         self._weights = dict(network.named_parameters())
@@ -121,6 +126,11 @@ class DifferentiableSearch(Trainer):
         if self.outcome is None:
             raise ValueError(f"The search must be finished, but {self.total_steps - self.step_number} steps are left.")
         return self.history[self.outcome.epoch].architecture
+
+    @property
+    def search_batch_size(self) -> int:
+        """Number of validation images in a batch: by default as many as training images, if there are so many."""
+        return self.settings.search_batch_size or min(self.settings.batch_size, len(self.data.valid))
 
     def mixtures(self) -> tuple[Mixture, ...]:
         """The current mixture of every cell type; constants."""
@@ -276,11 +286,10 @@ class DifferentiableSearch(Trainer):
 
     def _search_batch(self, stream: str, number: int) -> Batch:
         """Batch ``number`` of an endless stream: whole batches of the validation split, reshuffled for every pass."""
-        count, settings = len(self.data.valid), self.settings
-        size = min(settings.search_batch_size or settings.batch_size, count)
+        count, size = len(self.data.valid), self.search_batch_size
         epoch, position = divmod(number, count // size)
         chosen = self.shuffled(stream, epoch, count)[position * size : (position + 1) * size]
-        augmentation = self.augmentation if settings.augment_search else Augmentation()
+        augmentation = self.augmentation if self.settings.augment_search else Augmentation()
         draws = torch_generator(self.seed, stream, "augmentation", number)
         return self.data.training_batch(chosen, augmentation, draws, self.dtype, role="valid")
 

@@ -125,14 +125,15 @@ class DominantEigenvalue(Stopping):
     .. math:: \bar\lambda_i / \bar\lambda_{i - \text{delta}} > \text{factor},
 
     and its result is the architecture of the epoch that the earlier average is assigned to, if that is not before
-    ``earliest``. With the authors' numbers the first decision is after epoch 22 and returns epoch 10 at the earliest.
+    ``earliest``; epochs are counted from 0. With the authors' numbers the first decision is after epoch 22 and returns
+    epoch 10 at the earliest.
 
     Args:
         frequency: Epochs between two eigenvalues.
         window: Number of eigenvalues in an average, odd.
         delta: Number of eigenvalues between the averages that are compared.
         factor: Growth that ends the search. The paper has 1 / 0.75, the code 1.3.
-        earliest: First epoch that may be the result.
+        earliest: Number of epochs before the first that may be the result.
 
     Raises:
         ValueError: If a number is out of range.

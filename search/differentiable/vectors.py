@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def detached(point: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The same numbers, without the graph that they come from."""
+    return tuple(part.detach() for part in point)
+
+
 def moved(point: Sequence[Tensor], scale: float | Tensor, direction: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """``point + scale * direction``.
 

@@ -359,7 +359,7 @@ def test_metrics_share_calibration(context, monkeypatch) -> None:
     calls = []
     original = context_module.calibrate
     monkeypatch.setattr(context_module, "calibrate", lambda *given: (calls.append(given), original(*given))[1])
-    for metric in (Accuracy(), Flatness(), Loss(), Flatness(Noise(kind="independent", repeats=2))):
+    for metric in (Accuracy(), Flatness(), Loss(), Flatness(Noise(kind="shared", repeats=2))):
         metric.score(context, [GENES])
     assert len(calls) == 1
 
@@ -385,6 +385,18 @@ def changed(trained: Any, network: str) -> Any:
     return replace(trained, **{network: other})
 
 
+class Reordered(NASBench201):
+    """A space after its author has changed it: equal genes are other networks, equal weights as many."""
+
+    operations = ("none", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3", "skip_connect")
+
+
+def in_another_space(network: CellNetwork) -> CellNetwork:
+    other = copy.deepcopy(network)
+    other.space = Reordered()
+    return other
+
+
 def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, make_context) -> None:
     trained, settings = shared_trained(), make_context().settings
     stale = copy.deepcopy(trained.network)
@@ -398,6 +410,7 @@ def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, 
         make_context(settings=replace(settings, calibration=Calibration(images=39))),
         make_context(changed(trained, "network")),
         make_context(changed(trained, "initial")),
+        make_context(replace(trained, network=in_another_space(trained.network))),
         make_context(replace(trained, network=stale)),
         make_context(replace(trained, precision=torch.float32)),
         make_context(replace(trained, data=replace(trained.data, valid=trained.data.train))),
@@ -407,7 +420,7 @@ def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, 
         Outputs(),
         *[NoisyLosses(level) for level in Noise().levels],
         NoisyLosses(Noise(kind="cumulative").levels[1]),
-        NoisyLosses(Noise(kind="independent").levels[1]),
+        NoisyLosses(Noise(kind="shared").levels[1]),
         NoisyLosses(Noise(scope="cells").levels[1]),
         NoisyLosses(Noise(repeats=2).levels[1]),
     ]

@@ -105,8 +105,8 @@ def _others(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("flatness(alpha=0.5)", Flatness(alpha=0.5)),
         ("flatness( stds = [2e-3, 1e-2] )", Flatness(Noise((2e-3, 1e-2)))),
-        ("flatness(stds=(1e-3,), kind='independent', repeats=2)", Flatness(Noise((1e-3,), "independent", repeats=2))),
-        ("flatness(kind=independent,alpha=2)", Flatness(Noise(kind="independent"), alpha=2.0)),
+        ("flatness(stds=(1e-3,), kind='shared', repeats=2)", Flatness(Noise((1e-3,), "shared", repeats=2))),
+        ("flatness(kind=shared,alpha=2)", Flatness(Noise(kind="shared"), alpha=2.0)),
         ("macs(of=subnet)", Macs("subnet")),
         ("angle(repeat_dilated_weight=True)", Angle(True)),
         ("angle(repeat_dilated_weight=true)", Angle(True)),
@@ -139,8 +139,8 @@ def test_settings_in_the_text_change_the_given_metric() -> None:
     own = {"flatness": Flatness(Noise((1e-3, 3e-3), repeats=2), alpha=0.2)}
     assert parse_metric("flatness()", settings=own) is own["flatness"]
     assert parse_metric("flatness(alpha=0.7)", settings=own) == Flatness(Noise((1e-3, 3e-3), repeats=2), alpha=0.7)
-    assert parse_metric("flatness(kind=independent)", settings=own) == Flatness(
-        Noise((1e-3, 3e-3), "independent", repeats=2), alpha=0.2
+    assert parse_metric("flatness(kind=shared)", settings=own) == Flatness(
+        Noise((1e-3, 3e-3), "shared", repeats=2), alpha=0.2
     )
     nested = parse_metric("neighborhood(angle+flatness)", settings=own)
     assert isinstance(nested, Neighborhood)
@@ -188,7 +188,7 @@ def test_metrics_that_are_no_dataclasses_take_settings() -> None:
         (f"flatness(alpha={'9' * 400})", TypeError, "alpha of flatness must be float, but got 9999"),
         ("flatness(repeats=1.5)", TypeError, "repeats of flatness must be int, but got 1.5"),
         ("flatness(stds=0.1)", TypeError, "stds of flatness must be a list of float, but got 0.1"),
-        ("flatness(kind=shred)", TypeError, "kind of flatness must be one of shared, independent, .*but got shred"),
+        ("flatness(kind=shred)", TypeError, "kind of flatness must be one of independent, shared, .*but got shred"),
         ("flatness(alpha=-1)", ValueError, "alpha and epsilon must be finite and not negative, but got -1.0"),
         ("flatness(stds=[2,1])", ValueError, "stds must be positive and strictly increasing"),
         (

@@ -265,8 +265,8 @@ def test_levels_and_keys(context) -> None:
     [
         ({"kind": "hessian", "repeats": 2}, "Hessian direction is not drawn: repeats must be 1, but got 2"),
         ({"kind": "hessian", "hessian_images": 0}, "hessian_images must be at least 1, but got 0"),
-        ({"hessian_images": 32}, "hessian_images is an option of hessian noise, but kind is 'shared'; leave it out"),
-        ({"hessian_length": "gaussian"}, "hessian_length is an option of hessian noise, but kind is 'shared'"),
+        ({"hessian_images": 32}, "hessian_images is an option of hessian noise, but kind is 'independent'; leave"),
+        ({"hessian_length": "gaussian"}, "hessian_length is an option of hessian noise, but kind is 'independent'"),
         ({"kind": "hesian"}, "Did you mean 'hessian'"),
         ({"kind": "hessian", "hessian_length": "units"}, "Did you mean 'unit'"),
     ],

@@ -17,7 +17,7 @@ from genas.metrics import context as metric_context
 from genas.supernet import CellNetwork, Evaluation
 
 STDS = (2e-3, 1e-2, 2e-2)
-KINDS = ("shared", "independent", "cumulative")
+KINDS = ("independent", "shared", "cumulative")
 WEIGHT = "blocks.3.conv_b.conv.weight"
 """The largest parameter of the tiny network: 8 x 8 x 3 x 3 = 576 numbers."""
 
@@ -90,10 +90,10 @@ def test_a_linear_loss_under_shared_noise_has_equal_slopes(small) -> None:
     """All slopes are g xi, so the sum of their sizes is (t - 1) |g xi|."""
     gradient = torch.randn(576, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     stds = (1e-3, 3e-3, 1e-2, 5e-2)
-    losses = (5 + all_offsets(small, Noise(stds)) @ gradient).numpy()[:, 0]
+    losses = (5 + all_offsets(small, Noise(stds, "shared")) @ gradient).numpy()[:, 0]
     slopes = np.diff(losses) / np.diff(stds)
     np.testing.assert_allclose(slopes, slopes[0], rtol=1e-9)
-    direction = float(offsets(small, Noise((1.0,)).levels[0])[0] @ gradient)
+    direction = float(offsets(small, Noise((1.0,), "shared").levels[0])[0] @ gradient)
     assert slopes[0] == pytest.approx(direction, rel=1e-9)
     assert np.abs(slopes).sum() == pytest.approx(3 * abs(direction), rel=1e-9)
 
@@ -108,7 +108,7 @@ def test_levels_share_a_direction_or_not(small) -> None:
             correlation = torch.corrcoef(drawn[[i, j]])[0, 1]
             assert abs(correlation - expected) < 5 / math.sqrt(drawn.shape[1]), kind
     torch.testing.assert_close(
-        *(drawn / std for drawn, std in zip(all_offsets(small, Noise(STDS[:2])), STDS, strict=False)),
+        *(drawn / std for drawn, std in zip(all_offsets(small, Noise(STDS[:2], "shared")), STDS, strict=False)),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -165,7 +165,7 @@ def test_more_repeats_begin_with_the_fewer(small) -> None:
 
 def test_a_subnet_sees_the_noise_of_its_supernet(shared_trained) -> None:
     network = shared_trained().network
-    level = Noise(kind="independent").levels[1]
+    level = Noise().levels[1]
     (whole,) = perturbed_parameters(network, level, 3)
     (part,) = perturbed_parameters(network.subnet((3, 1, 2, 4, 3, 2)), level, 3)
     assert 0 < len(part) < len(whole)
@@ -295,3 +295,11 @@ def test_misspelt_words_are_refused_where_a_level_is_made() -> None:
         NoiseLevel((1e-3,), "shraed", "all", 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scope must be one of all, cells"):
         NoiseLevel((1e-3,), "shared", "al", 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind must be one of independent, shared, cumulative, but got 'hessian'"):
+        NoiseLevel((1e-3,), "hessian", "all", 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("chain", "kind"), [((), "shared"), ((1e-3, 2e-3), "independent")])
+def test_only_cumulative_noise_has_levels_before_it(chain, kind) -> None:
+    with pytest.raises(ValueError, match="chain must be one level, or for cumulative noise all up to it, but got"):
+        NoiseLevel(chain, kind, "all", 1)

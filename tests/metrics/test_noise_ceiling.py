@@ -70,6 +70,7 @@ def test_a_mean_and_one_of_its_trainings_tell_the_noise() -> None:
         assert tau_of_seeds(mean_tau, k) == pytest.approx(2 / math.pi * math.asin(1 / (1 + s**2)))
     assert tau_of_seeds(1.0, 2) == 1
     assert tau_of_seeds(0.4, 2) == 0, "less than the training's own share in the mean gives"
+    assert tau_of_seeds(-0.9, 2) == 0
     assert math.isnan(tau_of_seeds(math.nan, 2))
 
 

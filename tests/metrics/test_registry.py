@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
 from types import ModuleType
 from typing import Any, ClassVar
@@ -40,13 +41,20 @@ class Depth(Metric):
         return np.array([float(np.count_nonzero(genes)) for genes in architectures])
 
 
+@dataclass
+class Thawed(Depth):
+    """A metric that can change, and so has no hash."""
+
+    weight: float = 1.0
+
+
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     """Pretends that installed packages offer metrics: ``offer(name="module:attribute", ...)``."""
     monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))  # type: ignore[attr-defined]
     monkeypatch.setattr(METRICS, "_checked", set())
     module = ModuleType("acme_metrics")
-    vars(module).update(Depth=Depth, number=7, NotAMetric=dict, other=ModuleType, function=Depth.values)
+    vars(module).update(Depth=Depth, number=7, NotAMetric=dict, Thawed=Thawed, other=ModuleType, function=Depth.values)
     monkeypatch.setitem(sys.modules, "acme_metrics", module)
 
     def install(*offers: tuple[str, str]) -> None:
@@ -181,6 +189,9 @@ def test_what_is_no_metric_is_refused(offer) -> None:
     offer(("thing", "acme_metrics:NotAMetric"))
     with pytest.raises(TypeError, match=r"The metric 'thing' must be a subclass of genas.metrics.Metric, but is dict"):
         parse_metric("angle+thing")
+    offer(("thawed", "acme_metrics:Thawed"))
+    with pytest.raises(TypeError, match=r"'thawed' must have a hash: declare it by @dataclass\(frozen=True\)"):
+        parse_metric("thawed")
     offer(("scores", "acme_metrics:function"))
     with pytest.raises(
         TypeError, match=r"'scores' must be a subclass of .*, but is a function of self and context and"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genas.errors import is_refusal
+from genas.errors import GenasError, is_refusal
 from genas.search import measure_in_parallel, process_pool
 from genas.spaces import NASBench201
 
@@ -194,6 +194,17 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and waits to be collected does not."""
     status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(status.strip()) and not status.strip().startswith("Z")
+
+
+def test_a_worker_that_died_between_two_calls_is_told() -> None:
+    with process_pool(1) as pool:
+        victim = pool.submit(os.getpid).result()
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while is_alive(victim) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(GenasError, match=r"A worker process died, .* Use fewer workers"):
+            list(measure_in_parallel(pool, str, [(0,)], chunk_size=1))  # type: ignore[arg-type]
 
 
 def test_an_interrupt_stops_the_workers_in_the_middle_of_their_work() -> None:

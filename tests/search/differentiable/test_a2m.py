@@ -12,6 +12,7 @@ from genas.search.differentiable.a2m import A2MGradient
 from genas.search.differentiable.gradients import FirstOrder, Unrolled
 from genas.search.differentiable.neighborhood_gradient import NeighborhoodGradient
 from genas.search.differentiable.neighbors import AdditiveNeighbors
+from genas.search.differentiable.parts import Alphas, ArchitectureGradient, Estimate, SearchStep
 from genas.search.differentiable.regularizers import BetaDecay, LinearSchedule, Regularized
 from genas.search.differentiable.relaxation import Softmax
 from genas.search.differentiable.weight_steps import Plain
@@ -291,6 +292,22 @@ def test_unrolled_gradients_are_refused_unless_asked_for() -> None:
 def test_around_a_look_ahead_there_is_no_exact_product_to_compare_with() -> None:
     with pytest.raises(ValueError, match="no exact curvature"):
         A2MGradient(Unrolled(), 0.1, curvature="central_fd", allow_unrolled=True, compare_exact=True)
+
+
+def test_a_gradient_without_exact_curvature_is_refused_where_that_is_needed() -> None:
+    class Own(ArchitectureGradient):
+        def value(self, step: SearchStep, alphas: Alphas) -> torch.Tensor:
+            return FirstOrder().value(step, alphas)
+
+        def estimate(self, step: SearchStep, alphas: Alphas) -> Estimate:
+            return FirstOrder().estimate(step, alphas)
+
+    for inner in (Own(), Regularized(Own(), BetaDecay())):
+        with pytest.raises(ValueError, match=f"{type(inner).__name__} has no exact curvature; choose central_fd"):
+            A2MGradient(inner, 0.1)
+        with pytest.raises(ValueError, match=f"{type(inner).__name__} has no exact curvature; .* leave compare_exact"):
+            A2MGradient(inner, 0.1, curvature="central_fd", compare_exact=True)
+        A2MGradient(inner, 0.1, curvature="central_fd")
 
 
 def test_around_a_look_ahead_it_is_the_gradient_of_the_loss_uphill(smooth_step, doubled, check_slope) -> None:

@@ -300,7 +300,9 @@ def test_the_numbers_of_a2ms_authors() -> None:
     for name in set(NAMES) - set(not_run):
         settings = method(name, NB201, "a2m-code").settings
         assert (settings.epochs, settings.nesterov, settings.weight_decay) == (50, False, 3e-4)
-        assert settings.batch_size == (32 if name == "darts-pt" else 64)
+        assert settings.batch_size == 64
+    for name, batch_size in (("darts", 64), ("darts-pt", 32), ("lambda-darts", 96)):
+        assert method(name, DARTS, "a2m-code").settings.batch_size == batch_size
     assert method("lambda-darts", NB201, "a2m-code").weight_step == LambdaHook(0.125, epsilon=1e-4)
     assert method("lambda-darts", DARTS, "a2m-code").weight_step == LambdaHook(0.125, form="signcorr", epsilon=1e-4)
     assert method("lambda-darts", DARTS, "code").weight_step == LambdaHook(0.25, form="corr", epsilon=1e-3)

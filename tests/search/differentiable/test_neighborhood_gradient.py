@@ -149,10 +149,16 @@ def test_draws_do_not_depend_on_the_mixtures() -> None:
 
 
 def test_wrong_neighbours() -> None:
-    for distance_, most, scope in ((7, 6, "each"), (-1, 6, "each"), (7, 6, "joint")):
+    for space, distance_, most, scope in (
+        (NASBench201(), 7, 6, "each"),
+        (NASBench201(), -1, 6, "each"),
+        (DARTS(), 29, 28, "joint"),
+    ):
         with pytest.raises(ValueError, match=rf"distance must lie between 0 and {most}, the number of edges, but got"):
-            AdditiveNeighbors(NASBench201(), distance_, scope=scope)
+            AdditiveNeighbors(space, distance_, scope=scope)
     AdditiveNeighbors(DARTS(), 28, scope="joint")
+    with pytest.raises(ValueError, match=r"joint needs several cell types, but nasbench201 has only \w+; choose each"):
+        AdditiveNeighbors(NASBench201(), 2, scope="joint")
     with pytest.raises(ValueError, match=r"needs a cell type named normal, but nasbench201 has \w+; choose each"):
         AdditiveNeighbors(NASBench201(), 2, scope="normal_only")
     with pytest.raises(ValueError, match=r"scope must be one of each, joint, normal_only, but got 'both'"):

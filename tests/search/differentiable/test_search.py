@@ -518,6 +518,12 @@ def test_wrong_settings_are_refused(changed: dict[str, Any], message: str) -> No
         SearchSettings(**{"epochs": 2, **changed})
 
 
+def test_a_search_batch_has_no_image_twice(make: Make) -> None:
+    assert make().search_batch_size <= make(search_batch_size=4).data.valid.labels.numel()
+    with pytest.raises(ValueError, match=r"search_batch_size must be at most .* validation images, \d+, but got"):
+        make(search_batch_size=100_000)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
