@@ -40,7 +40,7 @@ tests: $(WHEEL)/genas
 clean:
 	rm -rf .venv build
 
-SOURCES := $(shell find genas supernet metrics search tools/recipes -name '*.py' -o -name '*.yaml' -o -name '*.npz' -o -name py.typed)
+SOURCES := $(shell find genas supernet metrics search tools/recipes -name '*.py' -o -name '*.yaml' -o -name '*.npz' -o -name py.typed -o -type d)
 
 $(WHEEL)/genas: .venv/installed-dev $(SOURCES)
 	rm -rf build

@@ -14,7 +14,7 @@ from genas.version import __version__
 
 __all__ = ["__version__"]
 
-_PACKAGES = ("data", "metrics", "search", "spaces", "supernet", "tables", "testing")
+_PACKAGES = ("data", "metrics", "report", "search", "spaces", "supernet", "tables", "testing")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -21,6 +21,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_lo
 from genas.command_line import CommandLine
 from genas.configuration_files import recipes
 from genas.errors import UsageError
+from genas.files import expanded
 from genas.spelling import Spelling, dashed
 from genas.strict_yaml import load_options
 
@@ -53,12 +54,12 @@ def read_command_line(function: Callable[..., object], prog: str, argv: Sequence
         _check_groups(values, spelling)
         _check_values(values, spelling)
         arguments = vars(parser.instantiate(values))
+        # A shell reads ~ at the beginning of a word only, and not in a configuration file.
+        arguments = {name: expanded(value) if isinstance(value, Path) else value for name, value in arguments.items()}
     except argparse.ArgumentError as error:
         raise UsageError(_explained(str(error), spelling)) from error
     except ValueError as error:  # a dataclass refuses its values
         raise UsageError(str(error)) from error
-    # A shell reads ~ at the beginning of a word only, and not in a configuration file.
-    arguments = {name: value.expanduser() if isinstance(value, Path) else value for name, value in arguments.items()}
     typed = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
     return CommandLine(function, arguments, frozenset(typed))
 
@@ -162,7 +163,7 @@ class _HelpFormatter(DefaultHelpFormatter):
         return re.sub(r"\\([a-z]+)", r"\1", text.replace(r"\dots", "..."))  # formulas without TeX's backslashes
 
 
-_NO_YAML = "Problems parsing config: "
+_NO_YAML = 'Parser key "config": '
 _NO_MAPPING = "Unexpected config: "
 
 

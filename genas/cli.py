@@ -96,13 +96,18 @@ def _run(verb: Verb, prog: str, words: Sequence[str]) -> int:
     try:
         line = read_command_line(function, prog, words)
     except SystemExit:  # --help and --print-config have printed what they were asked for
-        sys.stdout.flush()
+        _flush()
         return 0
     except UsageError as error:
         return _report(prog, f"{error}\nSee {prog} --help.", USAGE)
     line.call()
-    sys.stdout.flush()
+    _flush()
     return 0
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where a program is started without one
+        sys.stdout.flush()
 
 
 def _message(error: Exception) -> str:

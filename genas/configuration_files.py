@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
 
 from genas.errors import UsageError
+from genas.files import expanded
 from genas.runs import record_of
 
 _RECIPES = "genas.recipes"
@@ -18,23 +18,27 @@ def recipes() -> dict[str, str]:
     return {name: " ".join(text.split(maxsplit=3)[1:3]) for name, text in sorted(texts.items())}
 
 
-def find_file(name: str, prog: str) -> str:
-    """Return the path of a configuration file.
+def read_configuration(name: str, prog: str) -> str:
+    """Return the text of a configuration file.
 
     Args:
         name: Its path, or the name of a recipe.
         prog: The program and its verb, whose recipe it must be.
 
     Raises:
-        UsageError: If there is no such file or recipe, or the file is the record of a run.
+        UsageError: If there is no such file or recipe, or the file is the record of a run, or not UTF-8.
     """
-    if Path(name).is_file():
-        if environment := record_of(Path(name)):
+    path = expanded(name)
+    if path.is_file():
+        if environment := record_of(path):
             raise UsageError(
                 f"{name} is the record of a run, which has more than options. The command of that run is in "
                 f"{environment}, as argv; genas VERB ... --print-config writes the options of a command as a file."
             )
-        return name
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name} must be text in UTF-8, but is not ({error}); save it as that.") from error
     found = recipes()
     if name not in found:
         known = ", ".join(each for each, program in found.items() if program == prog) or "none"
@@ -43,4 +47,4 @@ def find_file(name: str, prog: str) -> str:
         )
     if found[name] != prog:
         raise UsageError(f"{name} is a recipe of {found[name]}, not of {prog}.")
-    return str(resources.files(_RECIPES) / f"{name}.yaml")
+    return (resources.files(_RECIPES) / f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Atomic file writes: under a temporary name, flushed to the disk, then renamed."""
+"""Paths with ``~``, and atomic file writes: under a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,42 @@ from pathlib import Path
 _MARK = ".unfinished"
 
 
+def expanded(path: Path | str) -> Path:
+    """Put the user's home folder for ``~``, and that of another user for ``~name``.
+
+    Args:
+        path: A path.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If there is no such user.
+
+    Example:
+        >>> expanded("runs/~") == Path("runs/~")
+        True
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path} begins with the home folder of a user, but there is none; write ./{path}.") from error
+
+
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file in the same folder, then replace ``path`` by it.
 
     Args:
-        path: The file. Its folder must exist.
+        path: The file. Its folder must exist. A link stays, and what it points to is replaced; an existing file keeps
+            its rights.
         write: Called with the temporary path, which keeps the suffix of ``path`` (some writers choose the format by
             it).
     """
+    path = path.resolve()
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{_MARK}{path.suffix}")
     temporary.touch()
-    mode = temporary.stat().st_mode  # the user's default for new files; some writers make them private
+    # Of new files the user's default; some writers make them private.
+    mode = (path if path.exists() else temporary).stat().st_mode
     try:
         write(temporary)
         temporary.chmod(mode)

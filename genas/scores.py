@@ -43,7 +43,7 @@ class ScoreStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
-        name = self._path if self._path == ":memory:" else Path(self._path).absolute().as_uri()
+        name = self._path if self._path == ":memory:" else os.path.abspath(self._path)
         with self._named_errors():
             # Another search over the same supernet may be writing: wait for it.
             self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
@@ -101,8 +101,11 @@ class ScoreStore:
         Raises:
             RunError: If it cannot be read, is damaged, or of another version.
         """
+        uri = path.absolute().as_uri()
+        if not uri.startswith("file:///"):  # a share of Windows, whose server SQLite takes in the path only
+            uri = uri.replace("file://", "file:////", 1)
         with self._named_errors(str(path)):
-            self._connection.execute("ATTACH ? AS other", (f"{path.absolute().as_uri()}?mode=ro",))
+            self._connection.execute("ATTACH ? AS other", (f"{uri}?mode=ro",))
             try:
                 (version,) = self._connection.execute("PRAGMA other.user_version").fetchone()
                 (tables,) = self._connection.execute("SELECT count(*) FROM other.sqlite_master").fetchone()

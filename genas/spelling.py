@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final, get_args, get_origin
 
-from genas.configuration_files import find_file
+from genas.configuration_files import read_configuration
 from genas.errors import UsageError
 
 _TRUTHS = ("true", "false", "yes", "no", "null")
@@ -55,7 +55,7 @@ class Spelling:
                 raise UsageError(f"--{given} takes no value, but got {attached!r}; use --{dashed(name)}={attached}.")
             value = attached if equals else self._pop_value(name, negated, rest)
             if name == "config" and value is not None:
-                files.append(f"--config={find_file(value, self._prog)}")
+                files.append(f"--config={read_configuration(value, self._prog)}")
             elif value is not None and self._is_sequence(name) and not value.startswith("["):
                 words.append(f"--{name}=[{value}]")
             else:

@@ -193,6 +193,14 @@ def test_a_broken_pipe_is_quiet(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_without_an_output_the_work_is_done_all_the_same(
+    work: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["work-hard", "a"]) == 0
+    assert work
+
+
 # --- how options are spelled ---
 
 
@@ -375,6 +383,24 @@ def test_a_wrong_configuration_is_a_message(
 ) -> None:
     assert main(["work-hard", "a", "--config", write(text)]) == 2
     assert message in capsys.readouterr().err
+    assert not work
+
+
+def test_a_configuration_is_utf8_whatever_the_machine_prefers(
+    work: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("kind: quick\nquiet: true  # ü\n", encoding="utf-8-sig")
+    assert main(["work-hard", "a", "--config", "~/a.yaml"]) == 0
+    assert work["kind"] == "quick"
+    (tmp_path / "a.yaml").write_text("kind: quick  # ü\n", encoding="utf-16")
+    assert main(["work-hard", "a", "--config", "~/a.yaml"]) == 2
+    assert "~/a.yaml must be text in UTF-8, but is not ('utf-8' codec can't decode byte" in capsys.readouterr().err
+
+
+def test_a_home_folder_of_nobody_is_a_message(work: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["work-hard", "~nobody-of-that-name/a"]) == 2
+    assert "begins with the home folder of a user, but there is none; write ./~nobody" in capsys.readouterr().err
     assert not work
 
 

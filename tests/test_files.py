@@ -62,6 +62,18 @@ def test_files_have_ordinary_rights(tmp_path: Path) -> None:
     assert modes["ours"] == modes["weights"] == modes["plain"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other rights, and links for administrators only")
+def test_a_replaced_file_keeps_its_rights_and_links_to_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    file, link = tmp_path / "there" / "file", tmp_path / "link"
+    file.write_text("old")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    write_text(link, "new")
+    assert (link.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (True, "new", 0o600)
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name not in ("there", "link")] == []
+
+
 def test_json_is_plain_utf8(tmp_path: Path) -> None:
     value = {"name": "größer", "scores": [1.5, None], "nested": {"a": 1}}
     write_json(tmp_path / "a.json", value)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genas.data import NAMED_WITH_PATH, DataOptions
+from genas.files import expanded
 
 
 def listed_folders(text: str) -> list[Path]:
@@ -22,7 +23,7 @@ def listed_folders(text: str) -> list[Path]:
         >>> listed_folders("runs/a, runs/b") == [Path("runs/a"), Path("runs/b")]
         True
     """
-    return [Path(name.strip()).expanduser() for name in text.split(",")]
+    return [expanded(name.strip()) for name in text.split(",")]
 
 
 def folder_names(folders: Sequence[Path]) -> list[str]:
@@ -49,7 +50,7 @@ def absolute_data(data: str, root: Path | None) -> str:
     kind, _, path = data.partition(":")
     if kind not in NAMED_WITH_PATH:
         return data
-    return f"{kind}:{((root or Path()).expanduser() / Path(path).expanduser()).resolve()}"
+    return f"{kind}:{(expanded(root or Path()) / expanded(path)).resolve()}"
 
 
 def absolute_options(options: DataOptions) -> DataOptions:
@@ -57,7 +58,7 @@ def absolute_options(options: DataOptions) -> DataOptions:
     root, (kind, _, path) = options.data_root, options.split.partition(":")
     return replace(
         options,
-        data_root=None if root is None else root.expanduser().resolve(),
-        split=f"file:{Path(path).expanduser().resolve()}" if kind == "file" and path else options.split,
+        data_root=None if root is None else expanded(root).resolve(),
+        split=f"file:{expanded(path).resolve()}" if kind == "file" and path else options.split,
         download=False,
     )

@@ -82,4 +82,7 @@ def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train: Pool) -
             f"{path}: classes must be a list of names, but is {names.dtype} of shape {names.shape}; write "
             "numpy.array(['cat', ...])."
         )
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    try:
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the names in classes must be UTF-8, but {error.object!r} is not.") from error

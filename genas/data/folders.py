@@ -70,11 +70,13 @@ def load_folder(request: Request) -> Source:
         if present := [str(root) for root in roots.values() if root is not None]:
             raise ValueError(f"{path} has {present[0]} but no training images; put them into {path / 'train'}.")
         roots["train"] = path
-    elif others := [each for each in _sub_folders(path) if each not in roots.values()]:
-        raise ValueError(
-            f"{path} must hold no folders but {', '.join(itertools.chain(*ROLES.values()))} beside its training "
-            f"images, but holds {others[0].name}; rename it or move it elsewhere."
-        )
+    else:
+        _refuse_loose_images(path)
+        if others := [each for each in _sub_folders(path) if each not in roots.values()]:
+            raise ValueError(
+                f"{path} must hold no folders but {', '.join(itertools.chain(*ROLES.values()))} beside its training "
+                f"images, but holds {others[0].name}; rename it or move it elsewhere."
+            )
     listings = {role: _list(root) for role, root in roots.items() if root is not None}
     classes = listings["train"].classes
     for listing in listings.values():
@@ -108,7 +110,13 @@ def _role_folder(path: Path, names: Sequence[str]) -> Path | None:
 
 
 def _sub_folders(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    return sorted(folders, key=lambda folder: folder.name)  # Windows would order paths without regard to case
+
+
+def _refuse_loose_images(path: Path) -> None:
+    if loose := sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file()):
+        raise ValueError(f"{loose[0]} lies in no class; move it into one of the sub-folders.")
 
 
 def _list(root: Path) -> _Listing:
@@ -118,8 +126,7 @@ def _list(root: Path) -> _Listing:
             f"{root} must hold one sub-folder of images per class, but holds no folder; sort the images into folders, "
             f"none of which may be called {', '.join(itertools.chain(*ROLES.values()))}."
         )
-    if loose := sorted(entry for entry in root.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file()):
-        raise ValueError(f"{loose[0]} lies in no class; move it into one of the sub-folders.")
+    _refuse_loose_images(root)
     files: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):

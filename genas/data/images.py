@@ -112,10 +112,12 @@ class ImageData:
     def __post_init__(self) -> None:
         for role, split in self.splits.items():
             if split.images.shape[1:] != self.train.images.shape[1:]:
+                same_channels = split.images.shape[1] == self.train.images.shape[1]
                 raise ValueError(
                     f"{self.name}: all splits must hold images of one shape, but train has "
                     f"{tuple(self.train.images.shape[1:])} "
-                    f"and {role} has {tuple(split.images.shape[1:])}; give image_size to resize them."
+                    f"and {role} has {tuple(split.images.shape[1:])}; "
+                    + ("give image_size to resize them." if same_channels else "make all grey, or all coloured.")
                 )
             lowest, highest = int(split.labels.min()), int(split.labels.max())
             if lowest < 0 or highest >= self.num_classes:

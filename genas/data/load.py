@@ -19,6 +19,7 @@ from genas.data.resizing import resized_array
 from genas.data.source import Images, Request, Source
 from genas.data.splits import stratified_subset
 from genas.data.torchvision_sets import load_cifar10, load_cifar100, load_fashion_mnist, load_svhn
+from genas.files import expanded
 from genas.registry import Registry
 from genas.seeding import generator
 
@@ -101,7 +102,7 @@ def load_data(
             without = "for images as they are stored" if option == "image_size" else "for no limit"
             raise ValueError(f"{option} must be positive, but got {value}; leave it out {without}.")
     kind, _, argument = name.partition(":")
-    if name not in LOADERS and Path(name).expanduser().is_dir():
+    if name not in LOADERS and expanded(name).is_dir():
         raise ValueError(f"{name} is a folder; to read images from it, write folder:{name}.")
     root = None if data_root is None else Path(data_root)
     source = LOADERS[kind](Request(name, argument, root, download, image_size))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from genas.data.source import Labels, Pool, Positions, Source
 from genas.data.splits import NASBENCH201_IMAGES, nasbench201_split, read_split_file, stratified_split
+from genas.files import expanded
 from genas.seeding import generator
 
 SPLITS = ("auto", "nasbench201", "stratified", "file:PATH")
@@ -102,7 +102,7 @@ def partition(source: Source, split: str, valid_fraction: float | None, seed: in
 
 def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
     if kind == "file":
-        file = Path(path).expanduser()
+        file = expanded(path)
         return *read_split_file(file, ("train", "valid"), len(pool.labels)), f"split file {file.name}"
     if kind == "nasbench201":
         if len(pool.labels) != NASBENCH201_IMAGES:
@@ -117,7 +117,7 @@ def _divided(pool: Pool, kind: str, path: str, fraction: float, seed: int) -> tu
 
 def _halved(train: Pool, evaluation: Pool, path: str, seed: int) -> Partition:
     if path:
-        file = Path(path).expanduser()
+        file = expanded(path)
         valid, test = read_split_file(file, ("xvalid", "xtest"), len(evaluation.labels))
         origin = f"official evaluation images, halved by split file {file.name}"
     else:

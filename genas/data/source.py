@@ -10,6 +10,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from genas.files import expanded
+
 Images = npt.NDArray[np.uint8]
 """Pixels 0..255, shape ``(n, height, width, channels)``."""
 
@@ -51,7 +53,7 @@ class Request:
         if not self.argument:
             raise ValueError(f"{self.name!r} must be followed by a path, as in '{self.name.rstrip(':')}:PATH'.")
         self.refuse_download()
-        return (self.data_root or Path()).expanduser() / Path(self.argument).expanduser()
+        return expanded(self.data_root or Path()) / expanded(self.argument)
 
     def root(self) -> Path:
         """Folder of downloaded data sets.
@@ -67,7 +69,7 @@ class Request:
             raise ValueError(
                 f"{self.name!r} is read from files: give their folder, or where to download them, as data_root."
             )
-        return self.data_root.expanduser()
+        return expanded(self.data_root)
 
     def refuse_files(self) -> None:
         """Raise ``ValueError`` unless the name stands alone, as for the embedded data sets."""
@@ -210,6 +212,10 @@ class Source:
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"mean and std go together, but got {self.mean} and {self.std}.")
         known = len(self.class_names)
+        if twice := [name for name in self.class_names if self.class_names.count(name) > 1]:
+            raise ValueError(
+                f"{self.train.origin}: every class needs a name of its own, but {twice[0]!r} is given twice."
+            )
         for pool in (self.train, self.valid, self.test, self.evaluation):
             if pool is not None and pool.labels.max() >= known:
                 raise ValueError(

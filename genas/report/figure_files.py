@@ -22,8 +22,11 @@ _METADATA: dict[str, dict[str, None]] = {
 
 def figure_style() -> AbstractContextManager[None]:
     """Return a context in which pictures look the same everywhere: with the font shipped with matplotlib."""
+    # Not the user's own style; the backend alone is a matter of the machine.
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name}
     return matplotlib.rc_context(
         {
+            **defaults,
             "svg.hashsalt": "genas",
             "svg.fonttype": "path",
             "font.family": "DejaVu Sans",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genas import spaces
 from genas.errors import TableError
+from genas.files import expanded
 from genas.tables.column import Column
 from genas.tables.table import Table
 from genas.tables.table_file import read_table_file
@@ -30,7 +31,7 @@ def load_table(path: Path | str) -> Table:
     """
     if str(path) == SHIPPED:
         return shipped_table()
-    header, architectures, values = read_table_file(Path(path).expanduser())
+    header, architectures, values = read_table_file(expanded(path))
     try:
         space = spaces.space(header["space"])
     except KeyError as error:

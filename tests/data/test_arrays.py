@@ -93,7 +93,10 @@ X, Y = RNG.integers(256, size=(40, 6, 6, 3), dtype=np.uint8), np.arange(40) % 4
             "train: every class needs training images, but the largest label of .* images is 1000000000000; renumber",
         ),
         ({"classes": np.arange(4)}, ValueError, "classes must be a list of names, but is int64"),
+        ({"classes": np.array([b"a", b"\xff"])}, ValueError, r"names in classes must be UTF-8, but b'\\xff' is not"),
+        ({"classes": np.array(list("abca"))}, ValueError, "needs a name of its own, but 'a' is given twice"),
         ({"x_test": X[:8, :4, :4]}, ValueError, "all splits must hold images of one shape.*give image_size"),
+        ({"x_test": X[:8, :, :, :1]}, ValueError, "all splits must hold images of one shape.*make all grey, or all"),
         (
             {"classes": np.array(["a", None], dtype=object)},
             ValueError,

@@ -216,6 +216,10 @@ def test_images_that_would_not_be_read_are_not_passed_over(tmp_path: Path) -> No
     ):
         load_data(f"folder:{tmp_path}")
     (tmp_path / "Test").rmdir()
+    picture().save(tmp_path / "beside.png")
+    with pytest.raises(ValueError, match=r"beside\.png lies in no class; move it into one of the sub-folders"):
+        load_data(f"folder:{tmp_path}")
+    (tmp_path / "beside.png").unlink()
     picture().save(tmp_path / "train" / "loose.png")
     with pytest.raises(ValueError, match=r"loose\.png lies in no class; move it into one of the sub-folders"):
         load_data(f"folder:{tmp_path}")

@@ -132,7 +132,9 @@ def test_svg_is_xml_without_a_date(tmp_path: Path) -> None:
 
 def test_the_settings_of_matplotlib_stay_and_do_not_matter(tmp_path: Path) -> None:
     draw_architecture(space("nasbench201"), (3,) * 6, tmp_path / "a.svg")
-    with matplotlib.rc_context({"font.family": "monospace", "svg.hashsalt": None}):
+    with matplotlib.rc_context(
+        {"font.family": "monospace", "svg.hashsalt": None, "savefig.bbox": "tight", "lines.linewidth": 9}
+    ):
         before = dict(matplotlib.rcParams)
         draw_architecture(space("nasbench201"), (3,) * 6, tmp_path / "b.svg")
         assert dict(matplotlib.rcParams) == before
