@@ -40,7 +40,9 @@ tests: $(WHEEL)/genas
 clean:
 	rm -rf .venv build
 
-SOURCES := $(shell find genas supernet metrics search tools/recipes -name '*.py' -o -name '*.yaml' -o -name '*.npz' -o -name py.typed -o -type d)
+# With the folders, which change when a file is removed.
+SOURCES := $(shell find genas supernet metrics search tools/recipes -name __pycache__ -prune -o \
+	\( -name '*.py' -o -name '*.yaml' -o -name '*.npz' -o -name py.typed -o -type d \) -print)
 
 $(WHEEL)/genas: .venv/installed-dev $(SOURCES)
 	rm -rf build
