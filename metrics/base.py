@@ -25,7 +25,8 @@ class Measurement(abc.ABC):
 
     Attributes:
         needs_supernet: Whether the numbers depend on the weights of a trained supernet. Those of a measurement that
-            does not are the same for all supernets of a space and data set, and are kept under a key that says so.
+            does not are the same for all supernets of a space and data set, and are kept under a key that says so; they
+            must be computed in float32 even where the context's precision is bfloat16.
         needs_images: Whether :meth:`run` reads ``context.data``, if only for the size of a network.
         version: To be raised when :meth:`run` changes what it computes: stored numbers are then measured again.
     """
@@ -95,6 +96,8 @@ Needs = Mapping[Architecture, tuple[Measurement, ...]]
 
 class Metric(abc.ABC):
     """Scores architectures of a supernet.
+
+    It has a hash, best as a frozen dataclass of its settings: what it works out once for a supernet is kept by it.
 
     Attributes:
         name: The name on the command line.

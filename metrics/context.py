@@ -25,8 +25,7 @@ from genas.metrics.noise import NoiseLevel
 from genas.metrics.settings import ScoringSettings
 from genas.scores import ScoreStore
 from genas.seeding import derived_seed
-from genas.spaces import Architecture, SearchSpace
-from genas.spaces.skeleton import Skeleton
+from genas.spaces import Architecture, SearchSpace, Skeleton
 from genas.supernet import CellNetwork, Evaluation, calibrate, evaluate, folded
 from genas.supernet.supernet_run import TrainedSupernet
 

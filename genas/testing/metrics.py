@@ -67,7 +67,7 @@ class MetricContract(abc.ABC):
         assert metric.higher_is_better in (True, False)
         assert metric.cost_hint in ("free", "weights", "forward")
         assert 0 < metric.scale < math.inf
-        assert type(metric).__hash__ is not None, "it must have a hash, as a frozen dataclass has, to be looked up by"
+        assert type(metric).__hash__ is not None, "it must have a hash, as frozen dataclasses have"
 
     def test_every_architecture_has_a_score(self) -> None:
         """There is one for each, none for none, and they are not all the same or missing."""

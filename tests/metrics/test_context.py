@@ -36,7 +36,7 @@ from genas.metrics import (
 from genas.metrics import context as context_module
 from genas.metrics.images import validation_images
 from genas.scores import ScoreStore
-from genas.spaces import Architecture, NASBench201
+from genas.spaces import Architecture, NASBench201, SearchSpace
 from genas.supernet import Calibration, CellNetwork, Evaluation
 
 GENES = (3, 1, 2, 4, 3, 2)
@@ -385,19 +385,13 @@ def changed(trained: Any, network: str) -> Any:
     return replace(trained, **{network: other})
 
 
-class Reordered(NASBench201):
-    """A space after its author has changed it: equal genes are other networks, equal weights as many."""
-
-    operations = ("none", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3", "skip_connect")
-
-
-def in_another_space(network: CellNetwork) -> CellNetwork:
+def in_space(network: CellNetwork, space: SearchSpace) -> CellNetwork:
     other = copy.deepcopy(network)
-    other.space = Reordered()
+    other.space = space
     return other
 
 
-def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, make_context) -> None:
+def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, make_context, edited_space) -> None:
     trained, settings = shared_trained(), make_context().settings
     stale = copy.deepcopy(trained.network)
     stale.stems[0].bn.running_mean.add_(1.0)  # type: ignore[union-attr]
@@ -410,7 +404,7 @@ def test_whatever_a_measurement_depends_on_has_a_key_of_its_own(shared_trained, 
         make_context(settings=replace(settings, calibration=Calibration(images=39))),
         make_context(changed(trained, "network")),
         make_context(changed(trained, "initial")),
-        make_context(replace(trained, network=in_another_space(trained.network))),
+        make_context(replace(trained, network=in_space(trained.network, edited_space))),
         make_context(replace(trained, network=stale)),
         make_context(replace(trained, precision=torch.float32)),
         make_context(replace(trained, data=replace(trained.data, valid=trained.data.train))),

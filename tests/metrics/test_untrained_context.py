@@ -109,31 +109,33 @@ def test_keys_without_a_supernet_do_not_depend_on_one(shared_trained, make_conte
     assert other.fingerprint != make_context().fingerprint
 
 
-class Reordered(NASBench201):
-    """A space after its author has changed it: equal genes are other networks."""
-
-    operations = ("none", "nor_conv_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")
-
-
 class Larger(NASBench201):
     def standalone_skeleton(self, *given: Any, **named: Any) -> Skeleton:
         return replace(super().standalone_skeleton(*given, **named), cells=6)
 
 
-def test_keys_without_a_supernet_depend_on_all_else(shared_trained, measurement) -> None:
+def test_keys_without_a_supernet_depend_on_all_else(shared_trained, measurement, edited_space) -> None:
     data = shared_trained().data
     contexts = [
         Context.untrained(NASBench201(), data),
         Context.untrained(space("darts"), data),
         Context.untrained(NASBench201(), None),
         Context.untrained(NASBench201(), replace(data, train=data.valid)),
-        Context.untrained(Reordered(), data),
-        Context.untrained(Reordered(), None),
+        Context.untrained(edited_space, data),
+        Context.untrained(edited_space, None),
         Context.untrained(Larger(), data),
         Context.untrained(NASBench201(), data, seed=1),
         Context.untrained(NASBench201(), data, precision=torch.float64),
     ]
     assert len({context.key(measurement) for context in contexts}) == len(contexts)
+
+
+def test_networks_without_a_supernet_compute_in_float32_at_least(shared_trained, measurement) -> None:
+    keys = {
+        Context.untrained(NASBench201(), shared_trained().data, precision=precision).key(measurement)
+        for precision in (torch.float32, torch.bfloat16)
+    }
+    assert len(keys) == 1
 
 
 def test_numbers_measured_without_a_supernet_are_found_with_one(shared_trained, make_context, measurement) -> None:
