@@ -119,10 +119,9 @@ class NeighborhoodGradient(ArchitectureGradient):
         gradient = tuple(torch.zeros_like(alpha) for alpha in alphas)
         for index, estimate in estimates.items():
             gradient = moved(gradient, coefficients[index], estimate.gradient)
-        if 0 in estimates:
-            own = estimates[0].diagnostics
-        else:
-            own = {"search_loss_ahead" if self.unrolls_weights else "search_loss": values[0]}
+        # Of the maximum, the architecture's own estimate is made only where it is the worst: its value stands for it.
+        name = "search_loss_ahead" if self.unrolls_weights else "search_loss"
+        own = {name: values[0]} if self.aggregate == "max" else estimates[0].diagnostics
         value = self._aggregated(values)
         return Estimate(value, gradient, {**own, "neighborhood": value})
 

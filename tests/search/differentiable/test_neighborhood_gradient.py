@@ -308,6 +308,18 @@ def test_the_maximum_differentiates_the_worst_neighbour_only(smooth_step, double
     assert losses[10] > losses[0] == float(found.diagnostics["search_loss"])
 
 
+def test_the_log_of_a_maximum_means_the_same_whichever_loss_is_the_worst(smooth_step, doubled) -> None:
+    inner, own_is_worst = Regularized(FirstOrder(), BetaDecay()), set()
+    for number in range(12):
+        step = smooth_step(number=number)
+        alphas = doubled(step.relaxation)
+        found = neighborhood(NASBench201(), inner, count=2, aggregate="max").estimate(step, alphas)
+        assert found.diagnostics.keys() == {"search_loss", "neighborhood"}
+        assert float(found.diagnostics["search_loss"]) == float(inner.value(step, alphas))
+        own_is_worst.add(float(found.value) == float(inner.value(step, alphas)))
+    assert own_is_worst == {True, False}
+
+
 def test_multiplicative_neighbours_teach_unchanged_edges_only(smooth_step, doubled) -> None:
     step = smooth_step()
     alphas = doubled(step.relaxation)
