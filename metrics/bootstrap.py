@@ -99,9 +99,9 @@ def ranking_statistics(
 
     Returns:
         ``tau``, ``legacy_tau`` (without an interval: the order of a resample means nothing), ``spearman``, ``top_tau``,
-        ``regret`` of the best and ``top_regret`` of the ``trained`` best in percentage points (without intervals: a
-        bootstrap does not hold for extremes; NaN where all would be trained), ``precision`` at the share ``top``. Those
-        of resamples refer to the resample: its own ``top``.
+        ``regret`` of the best and ``top_regret`` of the ``trained`` best in percentage points (their intervals are of
+        :func:`halves`; NaN where all would be trained), ``precision`` at the share ``top``. Those of resamples refer to
+        the resample: its own ``top``.
 
     Raises:
         ValueError: As :func:`genas.metrics.ranking.kendall_tau`.
@@ -122,13 +122,44 @@ def ranking_statistics(
             sampled,
         ),
         "legacy_tau": Estimate(kendall_tau(scores, truth, "legacy")),
-        "regret": Estimate(regret(score_levels, truth)),
-        "top_regret": Estimate(regret(score_levels, truth, settings.trained) if settings.trained < n else math.nan),
     }
+    halved = halves(resamples)
+    for name, trained in (("regret", 1), ("top_regret", settings.trained)):
+        again = [_regret_unless_all(score_levels[half], truth[half], (trained + 1) // 2) for half in halved]
+        found[name] = interval(_regret_unless_all(score_levels, truth, trained), again, settings, sampled)
     for name, statistic in by_order.items():
         again = [statistic(score_levels[rows], truth_levels[rows]) for rows in resamples]
         found[name] = interval(statistic(score_levels, truth_levels), again, settings, sampled)
     return {name: found[name] for name in STATISTICS}
+
+
+def halves(resamples: np.ndarray) -> list[np.ndarray]:
+    """A random half of the sample for each resample, without repetition, for the intervals of extremes.
+
+    What is lost by the best-scored depends on single architectures, which a resample holds several times or not at all:
+    the bootstrap does not hold for extremes. A half is as free of repetition as the sample, and for means its variance
+    is that of a resample. Of half the architectures, half as many are trained (rounded up). Simulated on a table of
+    6,466 cells, samples of 20 to 4,000 of them and metrics from good to poor, intervals of 95 % so made covered the
+    mean regret of such samples in 84 to 97 % of the cases, most of them in 92 to 97 % (resamples: 84 to 92 %); a mean
+    of a few hundredths of a point less often, by missing it by as little.
+
+    Args:
+        resamples: From :func:`resample`, shape ``(count, n)``.
+
+    Returns:
+        For each, its first ``n // 2`` different positions; fewer in the rare case that a resample of a small sample has
+        no more.
+
+    Reference:
+        Politis & Romano, Large Sample Confidence Regions Based on Subsamples under Minimal Assumptions, 1994.
+    """
+    firsts = (np.unique(rows, return_index=True)[1] for rows in resamples)
+    return [rows[np.sort(first)[: len(rows) // 2]] for rows, first in zip(resamples, firsts, strict=True)]
+
+
+def _regret_unless_all(scores: np.ndarray, truth: np.ndarray, trained: int) -> float:
+    """NaN where all would be trained: nothing is lost then, whatever the scores."""
+    return regret(scores, truth, trained) if trained < len(truth) else math.nan
 
 
 def tau_of_resamples(scores: ArrayLike, truth: ArrayLike, resamples: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:

@@ -196,7 +196,7 @@ def _legend(rankings: Sequence[Ranking], supernets: int, statistics: RankingSett
     share = f", {percent}% of the space" if percent else ""
     sentences = {
         f"±: standard deviation over {supernets} supernets.": supernets in counts and supernets > 1,
-        f"[ ]: {level} bootstrap intervals over architectures{share}.": (
+        f"[ ]: {level} bootstrap intervals over architectures{share} (of regret: over random halves).": (
             1 in counts and statistics.resamples > 0 and sampled < 1
         ),
         "The whole space is ranked, no sample of it: no intervals of the metrics.": 1 in counts and sampled == 1,

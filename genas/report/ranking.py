@@ -202,7 +202,7 @@ class Ranking:
                 each.text("legacy_tau"),
                 each.text("spearman"),
                 each.text("top_tau", interval=True),
-                each.text("regret", 2),
+                each.text("regret", 2, interval=True),
                 each.text("top_regret", 2),
                 each.text("precision", interval=True),
                 str(sum(each.metric.failures)),

@@ -13,6 +13,7 @@ from genas.metrics.bootstrap import (
     Estimate,
     RankingSettings,
     concordance,
+    halves,
     interval,
     ranking_statistics,
     resample,
@@ -88,9 +89,11 @@ def test_statistics_are_those_of_their_functions() -> None:
         "top_regret": regret(scores, truth, 5),
         "precision": precision_at(scores, truth, 40),
     }
-    assert all(math.isnan(found[name].low) for name in ("legacy_tau", "regret", "top_regret"))
+    assert math.isnan(found["legacy_tau"].low)
     for name in ("tau", "spearman", "top_tau", "precision"):
         assert found[name].low < found[name].value < found[name].high
+    for name in ("regret", "top_regret"):
+        assert 0 <= found[name].low <= found[name].value < found[name].high
 
 
 def test_the_interval_is_that_of_the_resamples() -> None:
@@ -99,6 +102,46 @@ def test_the_interval_is_that_of_the_resamples() -> None:
     found = ranking_statistics(scores, truth, rows, RankingSettings(level=0.8))["spearman"]
     again = [stats.spearmanr(scores[each], truth[each]).statistic for each in rows]
     np.testing.assert_allclose([found.low, found.high], np.quantile(again, [0.1, 0.9]))
+
+
+def test_intervals_of_regret_are_those_of_random_halves_of_which_half_as_many_are_trained() -> None:
+    scores, truth = sample(101)
+    rows = resample(101, 80, np.random.default_rng(0))
+    found = ranking_statistics(scores, truth, rows, RankingSettings(level=0.8, trained=7))
+    halved = [list(dict.fromkeys(each.tolist()))[:50] for each in rows]
+    for name, trained in (("regret", 1), ("top_regret", 4)):
+        again = [regret(scores[half], truth[half], trained) for half in halved]
+        np.testing.assert_allclose([found[name].low, found[name].high], np.quantile(again, [0.1, 0.9]))
+
+
+def test_halves_hold_nothing_twice_and_every_architecture_equally_often() -> None:
+    halved = np.array(halves(resample(100, 4000, np.random.default_rng(0))))
+    assert all(len(set(half)) == 50 for half in halved.tolist())
+    np.testing.assert_allclose(np.bincount(halved.reshape(-1)) / 4000, 0.5, atol=0.04)
+
+
+def test_intervals_of_regret_cover_its_mean_about_as_often_as_they_say() -> None:
+    rng, n, covered = np.random.default_rng(0), 60, 0
+
+    def drawn(count: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.normal(size=(count, n))
+        return truth + rng.normal(size=(count, n)), truth
+
+    scores, truth = drawn(20_000)
+    mean = (truth.max(axis=1) - truth[np.arange(20_000), scores.argmax(axis=1)]).mean()
+    for one in zip(*drawn(150), strict=True):
+        found = ranking_statistics(*one, resample(n, 100, rng), RankingSettings(level=0.9))["regret"]
+        covered += found.low <= mean <= found.high
+    assert 0.82 < covered / 150 < 0.96
+
+
+def test_a_half_that_would_be_trained_whole_says_nothing() -> None:
+    scores, truth = sample(8)
+    rows = resample(8, 30, np.random.default_rng(0))
+    found = {trained: ranking_statistics(scores, truth, rows, RankingSettings(trained=trained)) for trained in (6, 7)}
+    assert not math.isnan(found[6]["top_regret"].low)
+    assert not math.isnan(found[7]["top_regret"].value)
+    assert math.isnan(found[7]["top_regret"].low)
 
 
 def test_resamples_without_a_value_are_left_out_of_the_interval() -> None:
