@@ -54,10 +54,10 @@ def rank(
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
     best, regret (accuracy that is lost by taking the best-scored), precision (share of the best-scored that are truly
-    best), with bootstrap intervals where the architectures are a sample of their space; over several supernets mean and
-    standard deviation. Also baselines that read the architecture only, and the highest tau that the noise of the truth
-    allows. Writes result.json, scores.csv and figures. The same command continues a ranking that was interrupted: every
-    measurement is kept in the supernets' folders.
+    best), with bootstrap intervals (of regret: over random halves) where the architectures are a sample of their space;
+    over several supernets mean and standard deviation. Also baselines that read the architecture only, and the highest
+    tau that the noise of the truth allows. Writes result.json, scores.csv and figures. The same command continues a
+    ranking that was interrupted: every measurement is kept in the supernets' folders.
 
     Args:
         runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
