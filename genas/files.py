@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -60,6 +61,9 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
+        except OSError as error:  # some network and shared folders have no such operation; the file itself is safe
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise
         finally:
             os.close(folder)
 

@@ -37,6 +37,11 @@ class FileLock:
         except (BlockingIOError, PermissionError) as error:  # Windows raises the second for the first
             holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
             self.release()
+            if holder == str(os.getpid()):
+                raise RunError(
+                    f"{path.parent} is in use by this process itself; close what opened it first (a Run is best opened "
+                    "by with), or choose another folder."
+                ) from error
             raise RunError(
                 f"{path.parent} is in use by process {holder}; wait for it to end, or choose another folder."
             ) from error

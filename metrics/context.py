@@ -31,7 +31,7 @@ from genas.supernet.supernet_run import TrainedSupernet
 
 T = TypeVar("T")
 
-VERSION = 3
+VERSION = 4
 """To be raised when calibration or evaluation changes what it computes: stored measurements are then repeated."""
 
 

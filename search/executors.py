@@ -73,8 +73,8 @@ def measure_in_parallel(
             yield rows
     except BrokenExecutor as error:  # a worker may also have died between two calls
         raise GenasError(
-            "A worker process died, probably because memory ran out. Use fewer workers; the same command continues "
-            "where it stopped."
+            "A worker process died, probably because memory ran out (use fewer workers; the same command continues "
+            "where it stopped), or because a script that is no command has no \"if __name__ == '__main__':\" around it."
         ) from error
     finally:
         for future in futures:
@@ -111,7 +111,7 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Each is a fresh interpreter (threads and CUDA do not survive a fork) that computes with one torch thread and leaves
     Ctrl-C to this process. When the block ends with an error or an interrupt, the workers stop at once, whatever they
     are doing: delivered results are kept, and the rest is not waited for. They also end when this process dies, even by
-    a kill.
+    a kill. As they import the main module, a script must call this below ``if __name__ == "__main__":``.
 
     Args:
         workers: Number of processes; on Windows never more than 61.
@@ -145,5 +145,7 @@ def _prepare_worker(stop: Connection) -> None:
 
 def _end_at(stop: Connection) -> None:
     """Exit when the other end of the pipe is closed; otherwise a worker would finish its chunk, or wait forever."""
-    stop.poll(None)
-    os._exit(1)
+    try:
+        stop.poll(None)  # on Windows it raises if the other end was closed before
+    finally:
+        os._exit(1)

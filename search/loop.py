@@ -90,7 +90,7 @@ def search(
 
     Raises:
         ValueError: If ``keep`` is not positive.
-        GenasError: If not a single evaluation succeeded, or the searcher ranks nothing.
+        GenasError: If the searcher asked for nothing, not a single evaluation succeeded, or the searcher ranks nothing.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, but got {keep}.")
@@ -107,6 +107,11 @@ def search(
             bar.set_postfix_str(f"best {best:.4g}")
             if on_batch is not None:
                 on_batch(history[-1])
+    if not history:
+        raise GenasError(
+            f"A search needs architectures, but {type(searcher).__name__} asked for none "
+            f"({searcher.finished_because or 'without a reason'}); give every search a new searcher."
+        )
     scored = _by_score(history)
     if not scored:
         count = sum(len(batch.architectures) for batch in history)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from genas.errors import RunError
@@ -29,17 +30,18 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     unbroken one.
 
     Args:
-        trainer: A new trainer.
+        trainer: A new trainer. That of a finished run takes over the trained weights.
         run: A run folder open for writing.
         checkpoint_seconds: Least time between two checkpoints; 0 for one after every step.
         progress: Whether to show a progress bar on standard error.
 
     Raises:
         TrainingDiverged: If the loss is not finite; the last good checkpoint stays.
-        RunError: If ``state.pt`` cannot be read.
+        RunError: If ``state.pt`` cannot be read, or the trained weights of a finished run are not the network's.
     """
     if run.weights.exists():
         run.state.unlink(missing_ok=True)  # killed between the two
+        _load_weights(trainer, run.weights)
         return
     if run.state.exists():
         trainer.load_state(_read_state(run))
@@ -88,6 +90,16 @@ def _save_weights(trainer: Trainer, path: Path) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.learnt().items()}
     content = save(state)
     atomic_write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _load_weights(trainer: Trainer, path: Path) -> None:
+    try:
+        trainer.load_learnt(load_file(path))
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise RunError(
+            f"{path} does not hold what this training learnt ({str(error).splitlines()[0]}); restore it, or train in a "
+            "new folder."
+        ) from error
 
 
 def _read_state(run: Run) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class CellNetwork(nn.Module):
         if options.auxiliary_skip:
             for cell in self.cells:
                 cell.add_auxiliary_skips()
-        self._noises = [module for module in self.modules() if isinstance(module, Noise)]
+        self._noises = {name: module for name, module in self.named_modules() if isinstance(module, Noise)}
         self._norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         self.to(memory_format=torch.channels_last)
 
@@ -204,7 +204,8 @@ class CellNetwork(nn.Module):
     ) -> CellNetwork:
         """A network with all of the space's operations and torch's default initialisation, drawn from a seed.
 
-        Torch's initialisers use its global generator; its state is restored afterwards. One thread draws at a time.
+        Torch's initialisers use its global generator of the CPU, whatever the default device; its state is restored
+        afterwards. One thread draws at a time.
 
         Args:
             space: The search space.
@@ -215,7 +216,7 @@ class CellNetwork(nn.Module):
         Returns:
             The supernet on the CPU, in training mode.
         """
-        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(derived_seed(seed, "initial weights"))
             return cls(space, skeleton, options=options)
 
@@ -237,7 +238,13 @@ class CellNetwork(nn.Module):
                 norm.__dict__["training"], norm.__dict__["track_running_stats"] = (training, tracked)
 
     def seed_noise(self, seed: int) -> None:
-        """Seed the operations that draw noise (S4); every such operation shares one generator."""
-        generator = torch.Generator().manual_seed(seed)
-        for operation in self._noises:
-            operation.generator = generator
+        """Seed the operations that draw noise (S4).
+
+        Each has a generator of its own, named by its place, so that its noise does not depend on which other edges
+        draw any: architectures that share an edge share its noise.
+
+        Args:
+            seed: Seed of all of them.
+        """
+        for name, operation in self._noises.items():
+            operation.generator = torch.Generator().manual_seed(derived_seed(seed, name))

@@ -107,7 +107,7 @@ class AveragePool(nn.Module):
 def _ninths(channels: int) -> Tensor:
     """The averaging kernel."""
     with torch.inference_mode(False):
-        return torch.full((channels, 1, 3, 3), 1 / 9)
+        return torch.full((channels, 1, 3, 3), 1 / 9, device="cpu", dtype=torch.float32)
 
 
 @functools.lru_cache(maxsize=64)
@@ -121,7 +121,8 @@ def _border(size: int, stride: int) -> dict[int, float]:
 def _correction(channels: int, height: int, width: int, stride: int) -> Tensor:
     """The factors of all outputs, shape ``(1, channels, ceil(height / stride), ceil(width / stride))``."""
     with torch.inference_mode(False), torch.no_grad():
-        factors = torch.ones(1, channels, -(-height // stride), -(-width // stride))
+        shape = (1, channels, -(-height // stride), -(-width // stride))
+        factors = torch.ones(shape, device="cpu", dtype=torch.float32)
         for row, factor in _border(height, stride).items():
             factors[:, :, row] *= factor
         for column, factor in _border(width, stride).items():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +138,9 @@ class Trainer(abc.ABC):
         self.optimizer = self._make_optimizer()
         self._orders: dict[str, tuple[int, Tensor]] = {}
 
+    cure_of_divergence: ClassVar[str] = "Lower the learning rate, or set gradient_clip"
+    """What helps when a training diverges, for messages."""
+
     @abc.abstractmethod
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """Learn from one batch: update the weights, and add the training loss to ``loss_sum``.
@@ -248,6 +251,19 @@ class Trainer(abc.ABC):
         """The trained tensors by name, as saved in ``weights.safetensors``."""
         return self.network.state_dict()
 
+    def load_learnt(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors that :meth:`learnt` returned at the end of a training; no step is left then.
+
+        Args:
+            tensors: The trained tensors by name.
+
+        Raises:
+            KeyError: If one of a subclass's own is missing.
+            RuntimeError: If the network's are others, or have other shapes.
+        """
+        self.network.load_state_dict(tensors)
+        self.step_number = self.total_steps
+
     def end_epoch(self) -> dict[str, Any]:
         """Close an epoch, after its last step.
 
@@ -290,14 +306,14 @@ class Trainer(abc.ABC):
             TrainingDiverged: If the sum of this epoch's losses or a weight is not finite. The weights are checked, too,
                 because the step that ruins one still has a finite loss, and must not be saved.
         """
-        self._check_sum("weights", self.network.parameters(), "Lower the learning rate, or set gradient_clip")
+        self._check_sum("weights", self.network.parameters())
 
-    def _check_sum(self, what: str, tensors: Iterable[Tensor], cure: str) -> None:
+    def _check_sum(self, what: str, tensors: Iterable[Tensor]) -> None:
         total = torch.stack([tensor.detach().sum() for tensor in tensors])
         if not (torch.isfinite(self.loss_sum) and torch.isfinite(total).all()):
             raise TrainingDiverged(
                 f"The training loss and the {what} must stay finite, but by step {self.step_number} of "
                 f"{self.total_steps} the sum of the epoch's losses is {float(self.loss_sum)} and that of the {what} "
                 f"{float(total.sum())}. If there is a checkpoint, it is the last good one. "
-                f"{cure}, in a new run."
+                f"{self.cure_of_divergence}, in a new run."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -51,6 +52,25 @@ def test_the_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "replace", lambda *paths: (events.append("replace"), replace(*paths))[1])
     write_text(tmp_path / "a.txt", "x")
     assert events[:2] == ["fsync", "replace"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows cannot open folders")
+def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network folders have no such operation; any other failure is told."""
+    reasons = iter([errno.EINVAL, errno.ENOTSUP, errno.EIO])
+    fsync = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(next(reasons), "refused")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    for text in ("a", "b"):
+        write_text(tmp_path / "file", text)
+        assert (tmp_path / "file").read_text() == text
+    with pytest.raises(OSError, match="refused"):
+        write_text(tmp_path / "file", "c")
 
 
 def test_files_have_ordinary_rights(tmp_path: Path) -> None:

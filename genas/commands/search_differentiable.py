@@ -135,6 +135,7 @@ def search_differentiable(
     work.begin(seeds[0])  # what the network refuses is refused before any folder is made
     with Run.create(run, {"command": COMMAND, **plan.settings()}, facts) as opened:
         results = work.search_all(run, seeds)
+        _note_others(run, seeds)
         summary = summarize(plan.title, seeds, results, known)
         write_json(opened.result, summary)
         report_runs(summary)
@@ -218,12 +219,13 @@ class _Work:
 
     def search_all(self, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any]]:
         """A search for each seed; one that diverges ends the command, but only after the others."""
-        results, diverged = {}, {}
+        results: dict[int, dict[str, Any]] = {}
+        diverged: dict[int, str] = {}  # an error would keep its network and images in memory
         for seed in seeds:
             try:
                 results[seed] = self.search(folder / f"seed-{seed}", seed)
             except TrainingDiverged as error:
-                diverged[seed] = error
+                diverged[seed] = str(error)
                 print(f"seed {seed}: {error}", file=sys.stderr)
         if diverged:
             others = f" Or leave them out: --seeds {','.join(map(str, results))}." if results else ""
@@ -272,6 +274,18 @@ class _Work:
         if self.truth is not None:
             say(self.truth.text(tuple(best["genes"])))
         say(f"\nresult:  {run.result}\npicture: {run.figures / 'best.svg'}\n")
+
+
+def _note_others(folder: Path, seeds: Sequence[int]) -> None:
+    """Tell of finished searches in the folder that the summary of these seeds leaves out."""
+    names = (each.parent.name.removeprefix("seed-") for each in folder.glob("seed-*/result.json"))
+    finished = {int(name) for name in names if name.isdecimal()}
+    if others := sorted(finished.difference(seeds)):
+        print(
+            f"note: the summary is of --seeds {','.join(map(str, seeds))}; {folder} also has the results of "
+            f"{','.join(map(str, others))}.",
+            file=sys.stderr,
+        )
 
 
 def _check_complete(run: Run, log: Sequence[Mapping[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -80,6 +80,8 @@ class DifferentiableSearch(Trainer):
     """
 
     settings: SearchSettings
+    # Ruined architecture parameters ruin the weights in the same step, and the other way round.
+    cure_of_divergence: ClassVar[str] = "Lower the learning rate or alpha_learning_rate, or set gradient_clip"
 
     def __init__(
         self,
@@ -124,7 +126,10 @@ class DifferentiableSearch(Trainer):
             ValueError: If the search is not finished.
         """
         if self.outcome is None:
-            raise ValueError(f"The search must be finished, but {self.total_steps - self.step_number} steps are left.")
+            raise ValueError(
+                f"The search must be finished, but {self.total_steps - self.step_number} steps are left, or the log of "
+                "its epochs was not recalled."
+            )
         return self.history[self.outcome.epoch].architecture
 
     @property
@@ -181,11 +186,19 @@ class DifferentiableSearch(Trainer):
             TrainingDiverged: If something is not finite.
         """
         super().check_finite()
-        self._check_sum("architecture parameters", self.alphas, "Lower alpha_learning_rate")
+        self._check_sum("architecture parameters", self.alphas)
 
     def learnt(self) -> dict[str, Tensor]:
         """The supernet's weights, and the architecture parameters as ``alphas.0``, ``alphas.1``, ..."""
         return {**super().learnt(), **{f"alphas.{k}": alpha for k, alpha in enumerate(self.alphas)}}
+
+    def load_learnt(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of a finished search; :meth:`recall` reads its epochs."""
+        others = dict(tensors)
+        with torch.no_grad():
+            for k, alpha in enumerate(self.alphas):
+                alpha.copy_(others.pop(f"alphas.{k}"))
+        super().load_learnt(others)
 
     def state(self) -> dict[str, Any]:
         """The complete state of the search, for ``torch.save``."""

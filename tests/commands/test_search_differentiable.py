@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import re
+import weakref
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,9 @@ def test_several_seeds_are_summarised_with_every_value(
     assert f"{summary['mean']:.2f} ± {summary['std']:.2f} %" in capsys.readouterr().out
     assert run(*words, "--seeds", "0,4,5") == 0, "more seeds go on from those that are there"
     assert result(tmp_path / "runs")["values"][:2] == summary["values"]
+    assert "note" not in capsys.readouterr().err
+    assert run(*words, "--seeds", "4") == 0
+    assert f"the summary is of --seeds 4; {tmp_path / 'runs'} also has the results of 0,5." in capsys.readouterr().err
     assert run("search", tmp_path / "alone", "--seed", "4", *WORDS) == 0
     assert result(tmp_path / "alone")["best"]["genes"] == summary["runs"][1]["best"]["genes"]
 
@@ -145,8 +150,13 @@ def test_a_search_that_diverges_does_not_keep_the_others_from_their_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check = DifferentiableSearch.check_finite
+    begun: list[weakref.ref[DifferentiableSearch]] = []
 
     def diverging(search: DifferentiableSearch) -> None:
+        if all(each() is not search for each in begun):
+            gc.collect()
+            assert all(each() is None for each in begun), "one search at a time is enough for the memory"
+            begun.append(weakref.ref(search))
         if search.seed == 1:
             raise TrainingDiverged("The training loss must stay finite.")
         check(search)
@@ -154,6 +164,7 @@ def test_a_search_that_diverges_does_not_keep_the_others_from_their_results(
     monkeypatch.setattr(DifferentiableSearch, "check_finite", diverging)
     assert run("search", tmp_path / "runs", *WORDS, "--seeds", "0,1,2") == 1
     shown = capsys.readouterr().err
+    assert len(begun) == 3
     assert "those with seed 1 in" in shown
     assert "leave them out: --seeds 0,2." in shown
     assert not (tmp_path / "runs" / "result.json").exists()

@@ -86,6 +86,13 @@ def test_nothing_but_failures_is_an_error() -> None:
         search(searcher, lambda batch: [np.nan] * len(batch), progress=False)
 
 
+def test_a_searcher_that_was_used_is_told() -> None:
+    searcher = RandomSearch(NASBench201(), seed=0, evaluations=3)
+    search(searcher, lambda batch: [1.0] * len(batch), progress=False)
+    with pytest.raises(GenasError, match=r"RandomSearch asked for none \(.+\); give every search a new searcher"):
+        search(searcher, lambda batch: [1.0] * len(batch), progress=False)
+
+
 def test_each_batch_is_reported_once_it_is_told() -> None:
     batches: list[Batch] = []
     result = search(

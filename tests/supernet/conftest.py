@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genas.data import ImageData, Split
+from genas.seeding import derived_seed
 from genas.spaces import SearchSpace, Skeleton, space
 from genas.supernet import CellNetwork
 from genas.supernet.mixtures import Mixture, MixtureOptions
+from genas.supernet.operations import Noise
 
 MakeNetwork = Callable[..., CellNetwork]
 Naive = Callable[..., Tensor]
+Noises = Mapping[nn.Module, torch.Generator]
 
 
 # ------------------------------------------------------------------------------------------------------------- networks
@@ -168,12 +171,12 @@ def _windows(values: Tensor, stride: int, fill: float) -> Tensor:
     return functional.pad(values, (1, 1, 1, 1), value=fill).unfold(2, 3, stride).unfold(3, 3, stride)
 
 
-def _operation(name: str, module: Any, values: Tensor, stride: int, noise: torch.Generator) -> Tensor:
+def _operation(name: str, module: Any, values: Tensor, stride: int, noise: Noises) -> Tensor:
     if name == "none":
         return torch.zeros_like(values[:, :, ::stride, ::stride])
     if name == "noise":
         shape = values[:, :, ::stride, ::stride].shape
-        return torch.randn(shape, generator=noise, dtype=torch.float32).to(values.dtype)
+        return torch.randn(shape, generator=noise[module], dtype=torch.float32).to(values.dtype)
     if name == "skip_connect":
         return values if stride == 1 else _factorised(module, values)
     if name.endswith("pool_3x3"):
@@ -193,9 +196,7 @@ def _operation(name: str, module: Any, values: Tensor, stride: int, noise: torch
     return _bn(second.bn, _conv(second.conv, _conv(second.depthwise, middle.relu())))
 
 
-def _cell(
-    cell: Any, states: list[Tensor], choice: Any, reduction: bool, shrunk: bool, noise: torch.Generator
-) -> Tensor:
+def _cell(cell: Any, states: list[Tensor], choice: Any, reduction: bool, shrunk: bool, noise: Noises) -> Tensor:
     """Every edge is run, dead ones too; sums are new tensors; each edge rectifies its source for itself."""
     inputs = [states[-1]]
     if cell.cell_type.num_inputs == 2:
@@ -220,7 +221,7 @@ def _cell(
 
 
 def _mixed_edge(
-    cell: Any, edge: int, node: Tensor, mixture: Mixture, stride: int, groups: int, noise: torch.Generator
+    cell: Any, edge: int, node: Tensor, mixture: Mixture, stride: int, groups: int, noise: Noises
 ) -> Tensor:
     """One edge by itself: candidates, auxiliary skip, what goes around them, shuffle, edge weight."""
     value, rest = node[:, : node.shape[1] // groups], node[:, node.shape[1] // groups :]
@@ -251,7 +252,11 @@ def _residual(block: Any, values: Tensor) -> Tensor:
 
 
 def _naive_logits(network: CellNetwork, images: Tensor, choice: Sequence[Any], noise_seed: int = 0) -> Tensor:
-    noise = torch.Generator().manual_seed(noise_seed)
+    noise = {
+        module: torch.Generator().manual_seed(derived_seed(noise_seed, name))
+        for name, module in network.named_modules()
+        if isinstance(module, Noise)
+    }
     kind, depth = network.skeleton.kind, network.skeleton.cells
     stems: Any = network.stems
     if kind == "darts-imagenet":

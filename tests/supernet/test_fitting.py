@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from genas.errors import RunError, TrainingDiverged
 from genas.runs import Run
@@ -137,9 +137,21 @@ def test_a_finished_training_is_not_repeated(folder, make_trainer) -> None:
         fit(make_trainer(), run, progress=False)
         before = run.weights.read_bytes(), run.log_path.read_bytes()
         run.state.write_bytes(b"left by a process that was killed between the last two lines")
-        fit(interrupted_after(make_trainer(), 0), run, progress=False)
+        again = interrupted_after(make_trainer(), 0)
+        fit(again, run, progress=False)
         assert (run.weights.read_bytes(), run.log_path.read_bytes()) == before
         assert not run.state.exists()
+        trained = load_file(run.weights)
+    assert again.finished
+    assert all(torch.equal(trained[name], tensor) for name, tensor in again.network.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [b"damaged", save({"other": torch.zeros(1)})])
+def test_a_finished_training_whose_weights_are_others_is_refused(content, folder, make_trainer) -> None:
+    with folder("run") as run:
+        run.weights.write_bytes(content)
+        with pytest.raises(RunError, match=r"weights.safetensors does not hold what this training learnt .* restore"):
+            fit(make_trainer(), run, progress=False)
 
 
 def test_the_progress_bar_goes_to_standard_error_or_nowhere(folder, make_trainer, capsys) -> None:

@@ -338,7 +338,10 @@ def test_initialised_depends_on_the_seed_alone_and_leaves_the_global_generator()
     with torch.random.fork_rng():
         torch.manual_seed(99)
         second = CellNetwork.initialised(search_space, skeleton, 3).state_dict()
+    with torch.device("meta"):
+        third = CellNetwork.initialised(search_space, skeleton, 3).state_dict()
     other = CellNetwork.initialised(search_space, skeleton, 4).state_dict()
+    assert all(torch.equal(tensor, third[name]) for name, tensor in first.items())
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert not torch.equal(first["stems.0.conv.weight"], other["stems.0.conv.weight"])
 

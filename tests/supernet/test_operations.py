@@ -212,6 +212,22 @@ def test_factorised_reduction_splits_its_channels_evenly() -> None:
     assert sum(p.numel() for p in operation.parameters()) == 6 * 4 + 2 * 4
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_averages_ignore_the_defaults_of_the_day_they_were_first_taken(training) -> None:
+    """Their constants are kept, and must not be of another type or place for ever."""
+    pool = build_operation("avg_pool_3x3", 22, 1, NASBench201().supernet_skeleton(10, 8, channels=22, cells=1))
+    node = torch.rand(1, 22, 8, 8)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"), torch.set_grad_enabled(training):
+            pooled = pool(node.requires_grad_(training) * 1)
+    finally:
+        torch.set_default_dtype(before)
+    expected = functional.avg_pool2d(node, 3, 1, 1, count_include_pad=False)
+    torch.testing.assert_close(pooled, expected)
+
+
 # ---------------------------------------------------------------------------------------------------------------- noise
 
 
@@ -229,6 +245,33 @@ def test_noise_repeats_with_its_seed_and_ignores_the_node(make_network, random_i
         logits.append(network(random_images() + shift, path))
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=0)
     assert (logits[0] - logits[2]).abs().max() > 1e-3
+
+
+def test_noise_of_an_edge_does_not_depend_on_what_other_edges_do(make_network, random_images) -> None:
+    """Architectures that share an edge are compared under the same noise, in supernets as in subnets."""
+    network = make_network("s4").eval()
+    seen: list[torch.Tensor] = []
+    convolution = network.space.operations.index("sep_conv_3x3")
+    noise = network.space.operations.index("noise")
+    genes = [noise if gene else 0 for gene in DARTS().parse("DARTS_V2")]
+    first, *_, last = (edge for edge, gene in enumerate(genes[: len(genes) // 2]) if gene)
+    other = [convolution if edge == first else gene for edge, gene in enumerate(genes)]
+    for chosen in (tuple(genes), tuple(other)):
+        for model, choice in ((network, network.path(chosen)), (network.subnet(chosen), None)):
+            hook = model.cells[0].edges[last]["noise"].register_forward_hook(lambda *found: seen.append(found[-1]))
+            model.seed_noise(3)
+            model(random_images(), choice)
+            hook.remove()
+    assert len(seen) == 4
+    assert all(torch.equal(seen[0], each) for each in seen)
+    assert not torch.equal(seen[0], torch.zeros_like(seen[0]))
+
+
+def test_two_edges_draw_other_noise(make_network) -> None:
+    network = make_network("s4")
+    network.seed_noise(3)
+    drawn = {float(torch.rand(1, generator=each.generator)) for each in network.modules() if isinstance(each, Noise)}
+    assert len(drawn) == sum(isinstance(each, Noise) for each in network.modules()) > 20
 
 
 def test_noise_is_standard_normal_of_the_strided_shape_and_leaves_the_global_generator() -> None:

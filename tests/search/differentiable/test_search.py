@@ -388,6 +388,7 @@ def test_a_finished_search_is_recalled_from_its_log(make: Make, tmp_path) -> Non
         again = make()
         fit(again, folder, progress=False)
         assert not again.finished
+        assert_equal(again, search)
         with pytest.raises(ValueError, match="must be that of a finished search"):
             make().recall(folder.read_log()[:1])
         again.recall(folder.read_log())
