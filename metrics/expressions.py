@@ -186,7 +186,8 @@ class _Expression:
         return _plain(ast.get_source_segment(_escaped(self.text), node) or "")
 
     def _malformed(self) -> ValueError:
-        return ValueError(f"A metric must look like 'angle+16*flatness', but got {self.text!r}.")
+        cure = " Texts stand in quotes: table(column='cifar10/test/200')." if "(" in self.text else ""
+        return ValueError(f"A metric must look like 'angle+16*flatness', but got {self.text!r}.{cure}")
 
 
 def _escaped(text: str) -> str:

@@ -287,3 +287,5 @@ def _report(table: Table, other: Table | None) -> None:
                     f"    minus {other.name}: {differences.mean():+.3f} points on average over {len(differences):,} "
                     f"architectures, {np.abs(differences).max():.3f} at most"
                 )
+            else:
+                say(f"    {other.name} has none of these architectures")

@@ -78,6 +78,11 @@ def na_tables(
         out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
     truths = _named(ground.find_truths(truth) or ground.default_truths())
+    if seen in truths.values():
+        raise ValueError(
+            f"search must be a column that a search may see, but {seen} is what it is judged by; name validation "
+            f"accuracies, such as {seen.dataset}/valid, or another truth."
+        )
     settings = {
         "table": table,
         "search": search,

@@ -54,10 +54,10 @@ def rank(
 
     For every metric: Kendall's tau-b, tau with ties broken as RLNAS does, Spearman's correlation, tau among the truly
     best, regret (accuracy that is lost by taking the best-scored), precision (share of the best-scored that are truly
-    best), with bootstrap intervals (of regret: over random halves) where the architectures are a sample of their space;
-    over several supernets mean and standard deviation. Also baselines that read the architecture only, and the highest
-    tau that the noise of the truth allows. Writes result.json, scores.csv and figures. The same command continues a
-    ranking that was interrupted: every measurement is kept in the supernets' folders.
+    best), with bootstrap intervals (of regret: of its mean over samples of this size) where the architectures are a
+    sample of their space; over several supernets mean and standard deviation. Also baselines that read the architecture
+    only, and the highest tau that the noise of the truth allows. Writes result.json, scores.csv and figures. The same
+    command continues a ranking that was interrupted: every measurement is kept in the supernets' folders.
 
     Args:
         runs: Folders of supernets, separated by commas, written by genas train-supernet; or none, for metrics that need
@@ -196,9 +196,8 @@ def _legend(rankings: Sequence[Ranking], supernets: int, statistics: RankingSett
     share = f", {percent}% of the space" if percent else ""
     sentences = {
         f"±: standard deviation over {supernets} supernets.": supernets in counts and supernets > 1,
-        f"[ ]: {level} bootstrap intervals over architectures{share} (of regret: over random halves).": (
-            1 in counts and statistics.resamples > 0 and sampled < 1
-        ),
+        f"[ ]: {level} bootstrap intervals over architectures{share}; of regret, of its mean over samples of this "
+        "size, by random halves.": 1 in counts and statistics.resamples > 0 and sampled < 1,
         "The whole space is ranked, no sample of it: no intervals of the metrics.": 1 in counts and sampled == 1,
         f"[ ] of the noise ceiling: {level} over the architectures trained repeatedly.": np.isfinite(ceilings).any(),
         "*: a baseline, more is better.": any(each.metric.is_baseline for each in metrics),

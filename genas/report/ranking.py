@@ -145,7 +145,7 @@ class Ranking:
             metrics: The scores.
             resamples: From :func:`genas.metrics.resample`.
             settings: Settings of the statistics.
-            sampled: Share of their space that the architectures are, in [0, 1).
+            sampled: Share of their space that the architectures are, in [0, 1].
 
         Returns:
             The ranking.
@@ -177,7 +177,7 @@ class Ranking:
         }
 
     def rows(self, settings: RankingSettings) -> list[list[str]]:
-        """A text table.
+        """A text table; the intervals of the second regret and of Spearman's correlation are for JSON files.
 
         Args:
             settings: Settings of the statistics.

@@ -119,7 +119,7 @@ def _accuracy(row: Row, column: str) -> float:
 def _lines(path: Path, *, first_only: bool = False) -> list[tuple[int, list[str]]]:
     """The fields of each record, after the number of the line in which it ends."""
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+        raise FileNotFoundError(f"There is no file {path}{', but a folder' if path.is_dir() else ''}.")
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig", newline="")

@@ -71,7 +71,7 @@ def cell_files(folder: Path, *, partial: bool) -> dict[int, Path]:
         TableError: If there is no ``meta`` file or no file of a cell, or if one is missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
+        raise FileNotFoundError(f"There is no folder {folder}{', but a file' if folder.is_file() else ''}.")
     if not (folder / f"meta{_SUFFIX}").is_file():
         raise TableError(f"{folder} is not a folder of NATS-Bench: it has no meta{_SUFFIX}.")
     files: dict[int, Path] = {}

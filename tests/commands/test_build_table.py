@@ -433,3 +433,7 @@ def test_comparison(
     capsys.readouterr()
     built(tmp_path / "run", architectures=3, compare=str(tmp_path / "other.npz"))
     assert "minus other: -0.750 points on average over 2 architectures, 2.000 at most" in capsys.readouterr().out
+    accuracies = {column: {(4,) * 6: 50.0} for column in own.columns}
+    Table.from_accuracies(own.space, "stranger", "", "", accuracies, isomorphic=True).save(tmp_path / "other.npz")
+    built(tmp_path / "run", architectures=3, compare=str(tmp_path / "other.npz"))
+    assert "stranger has none of these architectures" in capsys.readouterr().out

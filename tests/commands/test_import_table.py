@@ -139,7 +139,7 @@ def test_an_old_table_is_not_replaced_unasked(source: Path, capsys: pytest.Captu
             ["--columns", "cifar10/test/20", "--kind", "nasbench201-csv"],
             "has no column cifar10/test/20; known: cifar10/",
         ),
-        (["--kind", "nats-bench"], "no folder"),
+        (["--kind", "nats-bench"], ", but a file"),
         (["--kind", "nats-bench", "--space", "darts"], "are for any csv file, but this is nats-bench"),
     ],
 )

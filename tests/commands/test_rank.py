@@ -121,7 +121,7 @@ def test_a_ranking_from_end_to_end(own: Path, table: Path, capsys: pytest.Captur
     assert {path.name for path in (folder / "figures").iterdir()} == {"digits-test-5.svg", "digits-test-5.png"}
     printed = capsys.readouterr()
     assert "12 architectures of nasbench201 against made-up." in printed.out
-    assert "[ ]: 95% bootstrap intervals over architectures (of regret: over random halves). [ ] of" in printed.out
+    assert "[ ]: 95% bootstrap intervals over architectures; of regret, of its mean over samples of" in printed.out
     assert "[ ] of the noise ceiling: 95% over the" in printed.out
     assert "trained repeatedly. *: a baseline" in printed.out
     assert "±:" not in printed.out
@@ -365,7 +365,7 @@ def test_a_whole_space_has_no_intervals(tmp_path: Path, capsys: pytest.CaptureFi
         words = ["--table", path, "--out", out, "--samples", "all", "--resamples", "5", "--no-figures"]
         assert run("rank", "none", *words, "--workers", "1", "--device", "cpu") == 0
         text = capsys.readouterr().out
-        intervals = "bootstrap intervals over architectures, 99% of the space (" in text
+        intervals = "bootstrap intervals over architectures, 99% of the space; of" in text
         assert ("no intervals" in text, intervals) == (whole, not whole)
         (first, *_) = result(out)["rankings"][0]["metrics"]
         tau = first["supernets"][0]["tau"]

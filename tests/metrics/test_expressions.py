@@ -198,6 +198,7 @@ def test_metrics_that_are_no_dataclasses_take_settings() -> None:
         ),
         ("flatness(alpha=1, alpha=2)", ValueError, "alpha of flatness must be given once, but got 'flatness"),
         ("flatness(alpha=1", ValueError, r"A metric must look like 'angle\+16\*flatness', but got 'flatness\(alpha=1'"),
+        ("table(column=a/test/1/seed=1)", ValueError, r"Texts stand in quotes: table\(column='cifar10/test/200'\)"),
         ("flatness(**x)", ValueError, "A metric must look like"),
         ("angle[0]", ValueError, "A metric must look like"),
         ("a.b(c=1)", ValueError, "A metric must look like"),
