@@ -21,6 +21,19 @@ CHECK_STEPS = 50
 """Steps between two checks of the loss: reading it makes a GPU wait."""
 
 
+def check_checkpoint_seconds(seconds: float) -> None:
+    """Check the time between two checkpoints, such as before the images are loaded.
+
+    Args:
+        seconds: Least time between two checkpoints.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"checkpoint_seconds must not be negative, but got {seconds}.")
+
+
 def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progress: bool = True) -> None:
     """Train to the end, from the last checkpoint if the run has one.
 
@@ -36,9 +49,11 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
         progress: Whether to show a progress bar on standard error.
 
     Raises:
+        ValueError: If ``checkpoint_seconds`` is negative.
         TrainingDiverged: If the loss is not finite; the last good checkpoint stays.
         RunError: If ``state.pt`` cannot be read, or the trained weights of a finished run are not the network's.
     """
+    check_checkpoint_seconds(checkpoint_seconds)
     if run.weights.exists():
         run.state.unlink(missing_ok=True)  # killed between the two
         _load_weights(trainer, run.weights)

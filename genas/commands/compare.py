@@ -15,6 +15,7 @@ import numpy as np
 from genas.commands.paths import listed_folders
 from genas.commands.reporting import mean_and_spread, say
 from genas.commands.reporting import table as text_table
+from genas.commands.search_folders import COMMAND, seed_folder
 from genas.commands.truth import Truth
 from genas.errors import RunError
 from genas.runs import Run, leaves
@@ -115,13 +116,13 @@ class SeedResults:
             raise RunError(
                 f"{run.result} is damaged ({error}); make it again with the same genas search command."
             ) from error
-        if run.config.get("command") != "search" or "runs" not in summary:
+        if run.config.get("command") != COMMAND or "runs" not in summary:
             raise ValueError(
                 f"{folder} must be the folder of a finished genas search of several seeds, but is not; search with "
                 "--seeds first."
             )
         best = {each["seed"]: each["best"] for each in summary["runs"]}
-        images = {seed: Run.open(folder / f"seed-{seed}").config["data_fingerprint"] for seed in best}
+        images = {seed: Run.open(seed_folder(folder, seed)).config["data_fingerprint"] for seed in best}
         table = (summary.get("table") or {}).get("fingerprint")
         return cls(folder, summary["title"], run.config, images, best, summary["disconnected"], summary["truth"], table)
 

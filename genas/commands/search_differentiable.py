@@ -16,6 +16,7 @@ from genas.commands.method_record import described, recorded
 from genas.commands.paths import absolute_data, absolute_options
 from genas.commands.reporting import say
 from genas.commands.results import draw_best, result_entry
+from genas.commands.search_folders import COMMAND, seed_folder, seeds_with_results
 from genas.commands.search_summary import report_runs, summarize
 from genas.commands.settings_options import SettingsChanges
 from genas.commands.truth import Truth
@@ -29,9 +30,8 @@ from genas.search.differentiable import method as preset
 from genas.spaces import SearchSpace, cost
 from genas.spaces import space as space_by_name
 from genas.supernet import CellNetwork, fit
+from genas.supernet.fitting import check_checkpoint_seconds
 from genas.supernet.supernet_run import NetworkOptions
-
-COMMAND = "search"
 
 
 def search_differentiable(
@@ -92,8 +92,7 @@ def search_differentiable(
         checkpoint_seconds: Least time between two checkpoints.
         progress: Whether to show a progress bar.
     """
-    if checkpoint_seconds < 0:
-        raise ValueError(f"checkpoint_seconds must not be negative, but got {checkpoint_seconds}.")
+    check_checkpoint_seconds(checkpoint_seconds)
     if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
         raise ValueError(f"seeds must be different numbers from 0 on, at least one, but got {seeds}.")
     if seed is not None and seeds is not None:
@@ -223,7 +222,7 @@ class _Work:
         diverged: dict[int, str] = {}  # an error would keep its network and images in memory
         for seed in seeds:
             try:
-                results[seed] = self.search(folder / f"seed-{seed}", seed)
+                results[seed] = self.search(seed_folder(folder, seed), seed)
             except TrainingDiverged as error:
                 diverged[seed] = str(error)
                 print(f"seed {seed}: {error}", file=sys.stderr)
@@ -278,9 +277,7 @@ class _Work:
 
 def _note_others(folder: Path, seeds: Sequence[int]) -> None:
     """Tell of finished searches in the folder that the summary of these seeds leaves out."""
-    names = (each.parent.name.removeprefix("seed-") for each in folder.glob("seed-*/result.json"))
-    finished = {int(name) for name in names if name.isdecimal()}
-    if others := sorted(finished.difference(seeds)):
+    if others := sorted(seeds_with_results(folder).difference(seeds)):
         print(
             f"note: the summary is of --seeds {','.join(map(str, seeds))}; {folder} also has the results of "
             f"{','.join(map(str, others))}.",

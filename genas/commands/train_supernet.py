@@ -18,6 +18,7 @@ from genas.metrics import Accuracy, Context, ScoringSettings
 from genas.runs import Run
 from genas.seeding import generator
 from genas.supernet import SupernetTrainer, TrainingSettings, fit
+from genas.supernet.fitting import check_checkpoint_seconds
 from genas.supernet.supernet_run import NetworkOptions, SupernetConfig, load_supernet
 
 
@@ -58,8 +59,7 @@ def train_supernet(
         probe: Number of random subnets whose validation accuracy is measured at the end; 0 for none.
         progress: Whether to show a progress bar.
     """
-    if checkpoint_seconds < 0:
-        raise ValueError(f"checkpoint_seconds must not be negative, but got {checkpoint_seconds}.")
+    check_checkpoint_seconds(checkpoint_seconds)
     if probe < 0:
         raise ValueError(f"probe must not be negative, but got {probe}.")
     where = resolve_device(device)

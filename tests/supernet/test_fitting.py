@@ -132,6 +132,11 @@ def test_checkpoints_are_so_many_seconds_apart(folder, make_trainer, monkeypatch
     assert written.count("state.pt") == 2
 
 
+def test_the_time_between_checkpoints_must_not_be_negative(folder, make_trainer) -> None:
+    with folder("run") as run, pytest.raises(ValueError, match="checkpoint_seconds must not be negative, but got -1"):
+        fit(make_trainer(), run, checkpoint_seconds=-1, progress=False)
+
+
 def test_a_finished_training_is_not_repeated(folder, make_trainer) -> None:
     with folder("run") as run:
         fit(make_trainer(), run, progress=False)
