@@ -43,8 +43,8 @@ class RankingSettings:
         trained: Number of best-scored architectures that would be trained, in the second regret.
         resamples: Number of bootstrap resamples; 0 for no intervals.
         level: Coverage of the intervals. That of tau reaches it from about 20 architectures on; with 5 or 8, one of 95
-            % covers about 85 %. Those of the statistics of the best take ten of the best: of two or four they are too
-            narrow, as the certainty of a single pair is.
+            % covers about 85 %. Those of tau and precision among the best need ten architectures in the share ``top``;
+            with two or four they are too narrow.
 
     Raises:
         ValueError: If a number is out of its range.

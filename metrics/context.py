@@ -31,13 +31,15 @@ from genas.supernet.supernet_run import TrainedSupernet
 
 T = TypeVar("T")
 
-VERSION = 4
+VERSION = 3
 """To be raised when calibration or evaluation changes what it computes: stored measurements are then repeated."""
 
 
 def _identity(space: SearchSpace, network: Skeleton | None) -> str:
     """A space and the size of a network as text; by more than the name, as a space of one's own can be edited."""
-    return f"{space.name} {space.operations} {space.cell_types} {space.candidates} {network}"
+    # The noise of each operation of its own: what was measured under shared noise was named without this word.
+    noise = " noise by place" if "noise" in space.operations else ""
+    return f"{space.name} {space.operations} {space.cell_types} {space.candidates} {network}{noise}"
 
 
 class _Latest(threading.local):

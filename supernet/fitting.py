@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     """
     check_checkpoint_seconds(checkpoint_seconds)
     if run.weights.exists():
-        run.state.unlink(missing_ok=True)  # killed between the two
         _load_weights(trainer, run.weights)
+        run.state.unlink(missing_ok=True)  # killed between the two
         return
     if run.state.exists():
         trainer.load_state(_read_state(run))
@@ -111,9 +112,9 @@ def _load_weights(trainer: Trainer, path: Path) -> None:
     try:
         trainer.load_learnt(load_file(path))
     except (SafetensorError, KeyError, RuntimeError) as error:
+        reason = textwrap.shorten(str(error), 200, placeholder="...")  # torch names every tensor
         raise RunError(
-            f"{path} does not hold what this training learnt ({str(error).splitlines()[0]}); restore it, or train in a "
-            "new folder."
+            f"{path} does not hold what this training learnt ({reason}); restore it, or delete it to train on."
         ) from error
 
 

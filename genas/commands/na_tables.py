@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,11 @@ def na_tables(
         out.parent.mkdir(parents=True, exist_ok=True)
     seen = _search_column(ground) if search is None else ground.find(search)
     truths = _named(ground.find_truths(truth) or ground.default_truths())
-    if seen in truths.values():
+    if judges := [judge for judge in truths.values() if _share_trainings(seen, judge)]:
+        others = [str(each) for each in ground.columns if each.kind == "valid" and each != seen]
         raise ValueError(
-            f"search must be a column that a search may see, but {seen} is what it is judged by; name validation "
-            f"accuracies, such as {seen.dataset}/valid, or another truth."
+            f"A search must not see what it is judged by, but {seen} and {judges[0]} share accuracies; choose another "
+            f"truth{', or a search among ' + ', '.join(others) if others else ''}."
         )
     settings = {
         "table": table,
@@ -135,6 +137,12 @@ def _search_column(table: Table) -> Column:
         known = ", ".join(map(str, table.columns))
         raise ValueError(f"Choose what a search sees with --search: {table.name} has {known}.")
     return valid[0]
+
+
+def _share_trainings(first: Column, second: Column) -> bool:
+    """Whether accuracies of the same trainings are in both columns: a mean over seeds has those of every seed."""
+    same = replace(first, seed=None) == replace(second, seed=None)
+    return same and (first.seed == second.seed or None in (first.seed, second.seed))
 
 
 def _named(columns: Sequence[Column]) -> dict[str, Column]:

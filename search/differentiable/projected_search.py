@@ -161,6 +161,11 @@ class ProjectedSearch(DifferentiableSearch):
         """The complete state of the search, for ``torch.save``."""
         return {**super().state(), "projection": self.projection.state()}
 
+    def recall(self, log: Sequence[dict[str, Any]]) -> None:
+        """As in every search; also the decisions."""
+        super().recall(log)
+        self.projection.recall(self.architecture)
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state that :meth:`state` returned."""
         self.projection.load_state(state["projection"])

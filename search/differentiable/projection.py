@@ -171,6 +171,20 @@ class Projection:
         self.chosen, self.removed = list(state["chosen"]), list(state["removed"])
         self.rounds_done = state["rounds_done"]
 
+    def recall(self, architecture: Architecture) -> None:
+        """Take over the decisions of a finished search.
+
+        Args:
+            architecture: What :meth:`architecture` returned.
+        """
+        keeps_none = self.space.is_product  # elsewhere none means a removed edge
+        self.removed = [gene == NONE and not keeps_none for gene in architecture]
+        self.chosen = [
+            None if removed else candidates.index(gene)
+            for candidates, gene, removed in zip(self.space.candidates, architecture, self.removed, strict=True)
+        ]
+        self.rounds_done = self.rounds
+
     @property
     def _operation_rounds(self) -> int:
         return max(len(cell.edges) for cell in self.space.cell_types)

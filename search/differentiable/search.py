@@ -126,10 +126,9 @@ class DifferentiableSearch(Trainer):
             ValueError: If the search is not finished.
         """
         if self.outcome is None:
-            raise ValueError(
-                f"The search must be finished, but {self.total_steps - self.step_number} steps are left, or the log of "
-                "its epochs was not recalled."
-            )
+            left = self.total_steps - self.step_number
+            what = f"{left} steps are left" if left else "the log of its epochs was not recalled"
+            raise ValueError(f"The search must be finished, but {what}.")
         return self.history[self.outcome.epoch].architecture
 
     @property

@@ -151,12 +151,17 @@ def test_a_finished_training_is_not_repeated(folder, make_trainer) -> None:
     assert all(torch.equal(trained[name], tensor) for name, tensor in again.network.state_dict().items())
 
 
-@pytest.mark.parametrize("content", [b"damaged", save({"other": torch.zeros(1)})])
-def test_a_finished_training_whose_weights_are_others_is_refused(content, folder, make_trainer) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"damaged", ""), (save({"other": torch.zeros(1)}), r"Missing key\(s\) in state_dict")]
+)
+def test_a_finished_training_whose_weights_are_others_is_refused(content, reason, folder, make_trainer) -> None:
+    """If they are deleted it goes on from the state that a kill in the last moment left."""
     with folder("run") as run:
         run.weights.write_bytes(content)
-        with pytest.raises(RunError, match=r"weights.safetensors does not hold what this training learnt .* restore"):
+        run.state.write_bytes(b"left")
+        with pytest.raises(RunError, match=rf"not hold what this training learnt \(.*{reason}.*\); restore it, or"):
             fit(make_trainer(), run, progress=False)
+        assert run.state.exists()
 
 
 def test_the_progress_bar_goes_to_standard_error_or_nowhere(folder, make_trainer, capsys) -> None:

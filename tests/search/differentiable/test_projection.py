@@ -116,6 +116,12 @@ def test_at_the_end_every_row_is_decided_and_every_node_has_two_inputs(name: str
                 assert not row.any()
                 assert mixture.edges is not None
                 assert mixture.edges[edge] == 0
+    recalled = Projection(found, 1)
+    recalled.recall(architecture)
+    assert recalled.architecture() == architecture
+    for ours, theirs in zip(recalled.masked(uniform(found)), final, strict=True):
+        assert torch.equal(ours.operations, theirs.operations)
+        assert (ours.runs, ours.skip) == (theirs.runs, theirs.skip)
 
 
 @pytest.mark.parametrize(

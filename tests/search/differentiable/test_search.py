@@ -381,18 +381,31 @@ def test_a_resumed_search_equals_an_unbroken_one_at_every_step(make: Make, name:
         assert other.architecture == whole.architecture
 
 
-def test_a_finished_search_is_recalled_from_its_log(make: Make, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"projection": ProjectionSettings(interval=1)},
+        {"epochs": 4, "parts": {"stopping": StopAfterSecond(), "selection": Counting()}},
+    ],
+)
+def test_a_finished_search_is_recalled_from_its_log(options: dict[str, Any], make: Make, tmp_path) -> None:
     with Run.create(tmp_path / "run", {}) as folder:
-        search = make()
+        search = make(**options)
         fit(search, folder, progress=False)
-        again = make()
+        again = make(**options)
         fit(again, folder, progress=False)
         assert not again.finished
+        with pytest.raises(ValueError, match="must be finished, but the log of its epochs was not recalled"):
+            _ = again.architecture
         assert_equal(again, search)
         with pytest.raises(ValueError, match="must be that of a finished search"):
             make().recall(folder.read_log()[:1])
         again.recall(folder.read_log())
     assert (again.architecture, again.outcome, again.history) == (search.architecture, search.outcome, search.history)
+    assert again.step_number == search.step_number
+    for ours, theirs in zip(again.mixtures(), search.mixtures(), strict=True):
+        torch.testing.assert_close(ours.operations, theirs.operations, rtol=0, atol=0)
 
 
 # ----------------------------------------------------------------------------------------------------------- projection
