@@ -295,6 +295,8 @@ def test_files_that_are_no_csv(tmp_path: Path) -> None:
         import_csv(tmp_path / "b.csv", SPACE, ACC)
     with pytest.raises(FileNotFoundError, match=r"no file .*c.csv"):
         csv_rows.read_header(tmp_path / "c.csv")
+    with pytest.raises(FileNotFoundError, match=r"no file .*, but a folder"):
+        csv_rows.read_header(tmp_path)
 
 
 def test_mapping() -> None:
