@@ -81,9 +81,10 @@ def na_tables(
     truths = _named(ground.find_truths(truth) or ground.default_truths())
     if judges := [judge for judge in truths.values() if _share_trainings(seen, judge)]:
         others = [str(each) for each in ground.columns if each.kind == "valid" and each != seen]
+        judge = "" if judges[0] == seen else f", which has accuracies of {judges[0]}"
         raise ValueError(
-            f"A search must not see what it is judged by, but {seen} and {judges[0]} share accuracies; choose another "
-            f"truth{', or a search among ' + ', '.join(others) if others else ''}."
+            f"A search must not see what it is judged by, but sees {seen}{judge}; choose another truth"
+            f"{', or a search among ' + ', '.join(others) if others else ''}."
         )
     settings = {
         "table": table,

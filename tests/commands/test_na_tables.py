@@ -226,8 +226,12 @@ def test_another_judge_than_the_papers_is_named(files, capsys: pytest.CaptureFix
     [
         ("both", [], "Choose what a search sees with --search: both has else/valid/5, own/valid/5"),
         ("both", ["--search", "own/valid"], "choose a truth among else/valid/5"),
-        ("like", ["--search", "cifar100"], "but cifar100/test/200 and cifar100/test/200 share accuracies; choose"),
-        ("like", ["--search", "cifar10/test/200/seed=7"], "but cifar10/test/200/seed=7 and cifar10/test/200 share"),
+        ("like", ["--search", "cifar100"], "judged by, but sees cifar100/test/200; choose another truth, or a search"),
+        (
+            "like",
+            ["--search", "cifar10/test/200/seed=7"],
+            "but sees cifar10/test/200/seed=7, which has accuracies of cifar10/test/200;",
+        ),
         ("few", [], "must have every combination of genes and at most 131,072 of them"),
         ("like", ["--truth", "cifar11"], "The table like has no column cifar11"),
         ("like", ["--best", "7"], "best must be an even number, to be halved into flat and sharp, but got 7"),
