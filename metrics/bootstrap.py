@@ -1,4 +1,4 @@
-"""Bootstrap intervals of ranking statistics, over the random sample of architectures."""
+"""Intervals of ranking statistics over the random sample of architectures: by the bootstrap, of regrets by halves."""
 
 from __future__ import annotations
 

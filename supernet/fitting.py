@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from genas.errors import RunError
 from genas.files import atomic_write
 from genas.runs import Run
+from genas.supernet.tensor_files import load_tensors, save_tensors
 from genas.supernet.training import Trainer
 
 CHECK_STEPS = 50
@@ -56,13 +54,13 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
     """
     check_checkpoint_seconds(checkpoint_seconds)
     if run.weights.exists():
-        _load_weights(trainer, run.weights)
+        load_tensors(run.weights, trainer.load_learnt)
         run.state.unlink(missing_ok=True)  # killed between the two
         return
     if run.state.exists():
         trainer.load_state(_read_state(run))
     else:
-        _save_weights(trainer, run.initial)
+        save_tensors(run.initial, trainer.learnt())
     finished_epochs = trainer.step_number // trainer.steps_per_epoch
     run.keep_log(lambda record: record.get("epoch", 0) <= finished_epochs)
     started_at = saved_at = time.monotonic()
@@ -89,33 +87,15 @@ def fit(trainer: Trainer, run: Run, *, checkpoint_seconds: float = 60.0, progres
             if checkpoint_due:
                 _save_state(trainer, run.state)
                 saved_at = time.monotonic()
-    _save_weights(trainer, run.weights)
+    save_tensors(run.weights, trainer.learnt())
     run.state.unlink(missing_ok=True)
-
-
-# Python writes both files, since of a full disk neither library raises an OSError.
 
 
 def _save_state(trainer: Trainer, path: Path) -> None:
     content = io.BytesIO()
     torch.save(trainer.state(), content)
+    # Python writes it, since of a full disk the library does not raise an OSError.
     atomic_write(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
-
-
-def _save_weights(trainer: Trainer, path: Path) -> None:
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.learnt().items()}
-    content = save(state)
-    atomic_write(path, lambda temporary: temporary.write_bytes(content))
-
-
-def _load_weights(trainer: Trainer, path: Path) -> None:
-    try:
-        trainer.load_learnt(load_file(path))
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        reason = textwrap.shorten(str(error), 200, placeholder="...")  # torch names every tensor
-        raise RunError(
-            f"{path} does not hold what this training learnt ({reason}); restore it, or delete it to train on."
-        ) from error
 
 
 def _read_state(run: Run) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from genas.data import DataOptions, ImageData
 from genas.devices import resolve_device, resolve_precision
@@ -19,6 +17,7 @@ from genas.spaces import SearchSpace, space
 from genas.spaces.skeleton import Skeleton
 from genas.supernet.network import CellNetwork
 from genas.supernet.oneshot import TrainingSettings
+from genas.supernet.tensor_files import load_tensors
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -164,8 +163,8 @@ def load_supernet(
             "bring the images back, or train a new supernet."
         )
     network, initial = config.initial_network(data), config.initial_network(data)
-    _load_weights(network, run.weights)
-    _load_weights(initial, run.initial)
+    load_tensors(run.weights, network.load_state_dict)
+    load_tensors(run.initial, initial.load_state_dict)
     return TrainedSupernet(
         config,
         network.to(where).eval(),
@@ -225,12 +224,3 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SupernetConfig, "supernet")
     return parser
-
-
-def _load_weights(network: CellNetwork, path: Path) -> None:
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise RunError(
-            f"{path} does not hold the weights of this run's supernet ({error}); restore it or train again."
-        ) from error

@@ -115,6 +115,9 @@ class Trainer(abc.ABC):
         ValueError: If the network has an auxiliary head, whose loss no trainer has.
     """
 
+    cure_of_divergence: ClassVar[str] = "Lower the learning rate, or set gradient_clip"
+    """What helps when a training diverges, for messages."""
+
     def __init__(
         self,
         network: CellNetwork,
@@ -137,9 +140,6 @@ class Trainer(abc.ABC):
         self.loss_sum = torch.zeros((), device=self.device)
         self.optimizer = self._make_optimizer()
         self._orders: dict[str, tuple[int, Tensor]] = {}
-
-    cure_of_divergence: ClassVar[str] = "Lower the learning rate, or set gradient_clip"
-    """What helps when a training diverges, for messages."""
 
     @abc.abstractmethod
     def learn(self, images: Tensor, labels: Tensor) -> None:

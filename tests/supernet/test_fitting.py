@@ -21,6 +21,7 @@ from genas.errors import RunError, TrainingDiverged
 from genas.runs import Run
 from genas.spaces import space
 from genas.supernet import CellNetwork, LearningRate, SupernetTrainer, TrainingSettings, fit, fitting
+from genas.supernet.tensor_files import save_tensors
 
 NEVER = 1e9
 """Seconds between checkpoints: none is written."""
@@ -159,7 +160,7 @@ def test_a_finished_training_whose_weights_are_others_is_refused(content, reason
     with folder("run") as run:
         run.weights.write_bytes(content)
         run.state.write_bytes(b"left")
-        with pytest.raises(RunError, match=rf"not hold what this training learnt \(.*{reason}.*\); restore it, or"):
+        with pytest.raises(RunError, match=rf"not hold the tensors of this run \(.*{reason}.*\); restore it, or"):
             fit(make_trainer(), run, progress=False)
         assert run.state.exists()
 
@@ -310,12 +311,16 @@ def test_a_full_disk_is_an_error_of_the_system(folder, make_trainer) -> None:
     try:
         with folder("run") as run:
             fit(make_trainer(), run, progress=False)
-            files = run.weights, run.state
+            trainer, files = make_trainer(), (run.weights, run.state)
+            writes = (
+                lambda file: save_tensors(file, trainer.learnt()),
+                lambda file: fitting._save_state(trainer, file),
+            )
             resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
-            for write, file in zip((fitting._save_weights, fitting._save_state), files, strict=True):
+            for write, file in zip(writes, files, strict=True):
                 before = file.exists() and file.read_bytes()
                 with pytest.raises(OSError, match="too large"):
-                    write(make_trainer(), file)
+                    write(file)
                 assert (file.exists() and file.read_bytes()) == before, "what was there is kept"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
